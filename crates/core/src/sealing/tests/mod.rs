@@ -1,0 +1,11 @@
+//! What must not be accepted: the token attack list, one named test each, over every kind it applies to.
+
+mod claims;
+mod fixtures;
+mod forgery;
+mod halts;
+mod keys;
+mod replay;
+mod shape;
+mod vectors;
+mod wycheproof;

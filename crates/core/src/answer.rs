@@ -99,3 +99,6 @@ fn write_claims(
     claims.push_str("}}");
     claims
 }
+
+#[cfg(test)]
+mod tests;

@@ -7,13 +7,16 @@
     reason = "a test"
 )]
 
+use std::sync::Arc;
+
+use edgeseal_core::answer::{AnswerContext, answer};
 use edgeseal_core::attributes::Attributes;
 use edgeseal_core::bucket::{BucketKey, Purpose};
 use edgeseal_core::definition::Definition;
 use edgeseal_core::evaluate::{Forced, Request, evaluate};
-use edgeseal_core::ids::{UnitId, VariantKey};
+use edgeseal_core::ids::{UnitId, UnitType, VariantKey};
 use edgeseal_core::ruleset::Halts;
-use edgeseal_core::sealing::Status;
+use edgeseal_core::sealing::{Sealer, SecretKey, Status, TokenKind};
 use edgeseal_core::snapshot::Snapshot;
 use edgeseal_core::time::Timestamp;
 use serde_json::Value;
@@ -44,7 +47,7 @@ fn bucketing() {
 #[test]
 fn evaluation() {
     let file: Value = serde_json::from_str(include_str!("../../../vectors/evaluation.json")).unwrap();
-    let mut count = 0;
+    let (mut count, mut tokens) = (0, 0);
     for scenario in file["scenarios"].as_array().unwrap() {
         let definition: Definition = serde_json::from_value(scenario["definition"].clone()).unwrap();
         let built = definition.build(None, Timestamp::from_unix_seconds(1_800_000_000)).unwrap();
@@ -81,6 +84,15 @@ fn evaluation() {
                 forced: &forced,
                 previous: None,
             };
+            if let Some(token) = case.get("token") {
+                let edge_key = SecretKey::from_seed(&[2; 32]);
+                let sealer = Sealer::new(TokenKind::Assignment, Arc::new(edge_key));
+                let now = Timestamp::from_unix_seconds(1_800_000_000);
+                let context = AnswerContext { now, life_seconds: 3600, epoch: 1, sealer: &sealer };
+                let answer = answer(&ruleset, &halts, &UnitType::default(), &request, &context, |_, _| {});
+                assert_eq!(token, &answer.token);
+                tokens += 1;
+            }
             for (key, expected) in case["expected"].as_object().unwrap() {
                 let outcome = evaluate(&ruleset, &halts, ruleset.find(key).unwrap(), &request);
                 assert_eq!(expected["reason"], outcome.reason.as_str(), "{key} of {}", case["unit"]);
@@ -90,7 +102,7 @@ fn evaluation() {
             }
         }
     }
-    assert!(count >= 3_000, "only {count} evaluation vectors");
+    assert!(count >= 3_000 && tokens >= 20, "only {count} evaluation vectors and {tokens} tokens");
 }
 
 /// The reference vectors of SipHash-2-4 (Aumasson and Bernstein, appendix A): the hash under the buckets is the hash

@@ -1,11 +1,14 @@
 //! Evaluation vectors: a definition, the snapshot that it builds, and what units get from it.
 
+use std::sync::Arc;
+
+use edgeseal_core::answer::{AnswerContext, answer};
 use edgeseal_core::attributes::Attributes;
 use edgeseal_core::definition::Definition;
 use edgeseal_core::evaluate::{Forced, Request, evaluate};
 use edgeseal_core::ids::{UnitId, UnitType, VariantKey};
 use edgeseal_core::ruleset::{Halts, Ruleset};
-use edgeseal_core::sealing::Status;
+use edgeseal_core::sealing::{Sealer, SecretKey, Status, TokenKind};
 use edgeseal_core::time::Timestamp;
 use serde_json::{Map, Value, json};
 
@@ -13,6 +16,9 @@ use super::bucketing::SplitMix64;
 
 const NOW: Timestamp = Timestamp::from_unix_seconds(1_800_000_000);
 const UNITS_PER_SCENARIO: usize = 200;
+/// The first few units of a scenario come with their token.
+const TOKENS_PER_SCENARIO: usize = 5;
+const EDGE_SEED: [u8; 32] = [2; 32];
 
 /// The vectors, for `vectors/evaluation.json`.
 ///
@@ -45,7 +51,9 @@ pub fn generate() -> Value {
     json!({
         "description": "Per scenario: a definition, the snapshot it builds (first build, iat 1800000000), the \
             experiments halted by the status document, and the outcome of every experiment per unit: a reason, \
-            and a variant when the unit is in. 'force' maps experiments to variants asked for by the request.",
+            and a variant when the unit is in. 'force' maps experiments to variants asked for by the request. \
+            'token' is the whole answer, signed by the edge key whose seed is 32 bytes of 0x02, at 1800000000, living \
+            3600 s, at status epoch 1.",
         "scenarios": scenarios,
     })
 }
@@ -105,11 +113,21 @@ fn case(ruleset: &Ruleset, halts: &Halts, n: usize, random: &mut SplitMix64) -> 
         })
         .collect();
     let mut case = json!({ "unit": unit, "attributes": attributes, "expected": outcomes });
+    if let Some(object) = case.as_object_mut().filter(|_| n < TOKENS_PER_SCENARIO) {
+        object.insert("token".into(), json!(token(ruleset, halts, &request)));
+    }
     if let Some(object) = case.as_object_mut().filter(|_| forced) {
         object
             .insert("force".into(), force.into_iter().map(|(key, variant)| (key, json!(variant))).collect());
     }
     case
+}
+
+/// The token for unit type `user`: every implementation of the answer gives these bytes.
+fn token(ruleset: &Ruleset, halts: &Halts, request: &Request<'_>) -> String {
+    let sealer = Sealer::new(TokenKind::Assignment, Arc::new(SecretKey::from_seed(&EDGE_SEED)));
+    let context = AnswerContext { now: NOW, life_seconds: 3600, epoch: 1, sealer: &sealer };
+    answer(ruleset, halts, &UnitType::default(), request, &context, |_, _| {}).token
 }
 
 fn status(ruleset: &Ruleset, halted: &[&str]) -> Status {

@@ -1,0 +1,67 @@
+//! One file per route: its request, rules, reply, failures and tests.
+
+pub(crate) mod assignments;
+pub(crate) mod experiments;
+pub(crate) mod health;
+pub(crate) mod keyset;
+pub(crate) mod metrics;
+pub(crate) mod ofrep;
+pub(crate) mod status;
+
+use axum::body::Body;
+use axum::response::Response;
+use bytes::Bytes;
+use http::header::{CONTENT_TYPE, VARY};
+use http::{HeaderMap, HeaderValue, StatusCode};
+
+use crate::caching::{is_held, set_validators};
+use crate::published::Document;
+
+/// Media type of every signed token (RFC 7519 §10.3.1).
+pub(crate) const JWT: HeaderValue = HeaderValue::from_static("application/jwt");
+/// The one header that caches may vary answers by: none but this is a safe part of their keys.
+pub(crate) const VARY_ENCODING: HeaderValue = HeaderValue::from_static("accept-encoding");
+/// Room for the headers of the largest reply, so that the map never grows.
+const REPLY_HEADERS: usize = 16;
+
+/// A reply that shared caches may keep and clients may revalidate: 304 when the client holds it already.
+pub(crate) fn cacheable(
+    request: &HeaderMap,
+    content_type: HeaderValue,
+    cache_control: HeaderValue,
+    etag: HeaderValue,
+    body: Bytes,
+) -> Response {
+    let held = is_held(request, &etag);
+    let mut response = Response::new(if held { Body::empty() } else { Body::from(body) });
+    let headers = response.headers_mut();
+    headers.reserve(REPLY_HEADERS);
+    set_validators(headers, cache_control, etag);
+    headers.insert(VARY, VARY_ENCODING);
+    if held {
+        *response.status_mut() = StatusCode::NOT_MODIFIED;
+    } else {
+        headers.insert(CONTENT_TYPE, content_type);
+    }
+    response
+}
+
+/// A published document, for `cache_control`.
+pub(crate) fn document(
+    request: &HeaderMap,
+    content_type: HeaderValue,
+    cache_control: HeaderValue,
+    document: &Document,
+) -> Response {
+    cacheable(request, content_type, cache_control, document.etag.clone(), document.body.clone())
+}
+
+/// A reply for this request only.
+pub(crate) fn uncacheable(content_type: HeaderValue, body: impl Into<Body>) -> Response {
+    let mut response = Response::new(body.into());
+    let headers = response.headers_mut();
+    headers.reserve(REPLY_HEADERS);
+    headers.insert(CONTENT_TYPE, content_type);
+    headers.insert(http::header::CACHE_CONTROL, crate::caching::NO_STORE);
+    response
+}

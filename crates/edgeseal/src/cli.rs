@@ -1,0 +1,154 @@
+//! The command line: every subcommand, and what all of them share.
+
+use std::collections::BTreeSet;
+use std::path::PathBuf;
+
+use clap::{Args, CommandFactory, Parser, Subcommand};
+
+use crate::commands;
+use crate::data_dir::DEFAULT_DATA_DIR;
+use crate::exit::{EXIT_CODES_HELP, Failure, Outcome};
+use crate::output::Output;
+
+/// Prefix of every environment variable that Edgeseal reads.
+const VARIABLE_PREFIX: &str = "EDGESEAL_";
+
+/// Experiments on signed edge evaluation: the edge signs which variant a user sees, any cache may keep the
+/// answer, and the client verifies it.
+#[derive(Debug, Parser)]
+#[command(name = "edgeseal", version, after_help = EXIT_CODES_HELP, propagate_version = true)]
+pub(crate) struct Cli {
+    #[command(flatten)]
+    pub(crate) global: GlobalArgs,
+    #[command(subcommand)]
+    pub(crate) command: Command,
+}
+
+/// Flags that every subcommand takes.
+#[derive(Debug, Args)]
+pub(crate) struct GlobalArgs {
+    /// Print the result as one JSON document
+    #[arg(long, global = true, env = "EDGESEAL_JSON", value_parser = clap::builder::FalseyValueParser::new())]
+    pub(crate) json: bool,
+    /// Print results and errors only
+    #[arg(long, short, global = true, env = "EDGESEAL_QUIET", value_parser = clap::builder::FalseyValueParser::new())]
+    pub(crate) quiet: bool,
+}
+
+/// What Edgeseal can do.
+#[derive(Debug, Subcommand)]
+pub(crate) enum Command {
+    /// Serve signed assignments over HTTP
+    #[command(after_help = EXIT_CODES_HELP)]
+    Serve(commands::serve::ServeArgs),
+    /// Show which variants a unit gets, and why
+    Evaluate(commands::evaluate::EvaluateArgs),
+    /// Verify a token step by step
+    #[command(after_help = EXIT_CODES_HELP)]
+    Verify(commands::verify::VerifyArgs),
+    /// List, rotate and retire the keys of a data directory
+    #[command(subcommand, after_help = EXIT_CODES_HELP)]
+    Keys(commands::keys::KeysCommand),
+    /// Check an experiments file, or build a snapshot from it
+    #[command(subcommand, after_help = EXIT_CODES_HELP)]
+    Snapshot(commands::snapshot::SnapshotCommand),
+    /// Print the JSON Schema of the experiments file
+    Schema,
+    /// Ask a running edge for many units and look for leaks and a bad distribution
+    #[command(after_help = EXIT_CODES_HELP)]
+    LeakTest(commands::leak_test::LeakTestArgs),
+    /// Measure evaluation, signing and verification on this machine
+    Bench(commands::bench::BenchArgs),
+    /// Print a completion script for a shell
+    Completions(commands::completions::CompletionsArgs),
+    /// Print a document that is generated from the code
+    #[command(subcommand, hide = true)]
+    Docs(commands::docs::DocsCommand),
+}
+
+/// Where the keys and the last good snapshot are.
+#[derive(Debug, Clone, Args)]
+pub(crate) struct DataDirArgs {
+    /// Directory that `serve` keeps its keys and last good snapshot in
+    #[arg(long, value_name = "DIR", env = "EDGESEAL_DATA_DIR", default_value = DEFAULT_DATA_DIR)]
+    pub(crate) data_dir: PathBuf,
+}
+
+/// Where the master key is, when not in the data directory.
+#[derive(Debug, Args)]
+pub(crate) struct MasterKeyArgs {
+    /// File with the master key that encrypts the private keys [default: master.key in the data directory]
+    #[arg(long, value_name = "FILE", env = "EDGESEAL_MASTER_KEY_FILE")]
+    pub(crate) master_key_file: Option<PathBuf>,
+}
+
+impl GlobalArgs {
+    /// Where results go.
+    pub(crate) fn output(&self) -> Output {
+        Output { json: self.json, quiet: self.quiet }
+    }
+}
+
+/// Refuses `EDGESEAL_*` variables that no flag reads: a typo would otherwise be silently without effect.
+pub(crate) fn refuse_unknown_variables() -> Outcome<()> {
+    let known = known_variables(&Cli::command());
+    for (name, _) in std::env::vars_os() {
+        let Some(name) = name.to_str() else { continue };
+        if name.starts_with(VARIABLE_PREFIX) && !known.contains(name) {
+            let nearest = known.iter().min_by_key(|candidate| distance(candidate, name));
+            let hint = nearest.map(|nearest| format!(", or did you mean '{nearest}'?")).unwrap_or_default();
+            return Err(Failure::usage(format_args!(
+                "the environment variable '{name}' means nothing to edgeseal, so it would have no effect: unset it{hint}"
+            )));
+        }
+    }
+    Ok(())
+}
+
+/// The environment variables that the flags of `command` and of its subcommands read.
+pub(crate) fn known_variables(command: &clap::Command) -> BTreeSet<String> {
+    let own = command
+        .get_arguments()
+        .filter_map(|arg| arg.get_env())
+        .map(|name| name.to_string_lossy().into_owned());
+    let below = command.get_subcommands().flat_map(known_variables);
+    own.chain(below).collect()
+}
+
+/// Levenshtein distance, for the "did you mean".
+fn distance(a: &str, b: &str) -> usize {
+    let mut row: Vec<usize> = (0..=b.len()).collect();
+    for (i, x) in a.bytes().enumerate() {
+        let mut diagonal = i;
+        row[0] = i + 1;
+        for (j, y) in b.bytes().enumerate() {
+            let substituted = diagonal + usize::from(x != y);
+            diagonal = row[j + 1];
+            row[j + 1] = substituted.min(diagonal + 1).min(row[j] + 1);
+        }
+    }
+    row[b.len()]
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_command_line_is_consistent() {
+        Cli::command().debug_assert();
+    }
+
+    #[test]
+    fn every_variable_carries_the_prefix() {
+        for name in known_variables(&Cli::command()) {
+            assert!(name.starts_with(VARIABLE_PREFIX), "{name}");
+        }
+    }
+
+    #[test]
+    fn distance_counts_edits() {
+        assert_eq!(distance("EDGESEAL_LISTEN", "EDGESEAL_LISTEN"), 0);
+        assert_eq!(distance("EDGESEAL_LISTEN", "EDGESEAL_LISTNE"), 2);
+    }
+}

@@ -7,11 +7,8 @@ use std::fmt::Write;
 use crate::evaluate::{Outcome, Request, evaluate};
 use crate::ids::UnitType;
 use crate::ruleset::{Experiment, Halts, Ruleset};
-use crate::sealing::{MAX_TOKEN_LIFE_SECONDS, Sealer, SubjectTag};
+use crate::sealing::{MAX_TOKEN_LIFE_SECONDS, Sealer, SubjectTag, TOKEN_WINDOW_SECONDS};
 use crate::time::Timestamp;
-
-/// Issue times are rounded down to this many seconds, so that equal requests within the window give equal bytes.
-pub const TOKEN_WINDOW_SECONDS: i64 = 60;
 
 /// What an edge adds to the question: the time, its key, and how fresh its status is.
 #[derive(Clone, Copy)]

@@ -1,7 +1,7 @@
 //! Evaluation: which variant a unit gets of an experiment, and why.
 //!
 //! Total: a compiled ruleset cannot be malformed, so there is always an answer with a [`Reason`], never an error. The
-//! questions are asked in one fixed order, in [`decide`]; [`explain`](crate::explain::explain) walks the same code
+//! questions are asked in one fixed order, in `decide`; [`explain`](crate::explain::explain) walks the same code
 //! with an observer.
 
 use crate::attributes::Attributes;

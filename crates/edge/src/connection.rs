@@ -3,6 +3,7 @@
 //! hyper's own header timeout allocates a timer for each request and knows no difference between a client that rests
 //! and one that dribbles. Here one timer per connection looks at what the connection is doing whenever it fires.
 
+use std::convert::Infallible;
 use std::io;
 use std::pin::Pin;
 use std::sync::Arc;
@@ -10,12 +11,8 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use std::task::{Context, Poll, ready};
 use std::time::Duration;
 
-use axum::Router;
-use axum::body::Body;
-use axum::response::IntoResponse;
+use http::Version;
 use http::header::HOST;
-use http::{Request, Response, Version};
-use hyper::body::{Body as _, Incoming};
 use hyper::server::conn::http1;
 use hyper::service::service_fn;
 use hyper_util::rt::TokioIo;
@@ -23,10 +20,12 @@ use tokio::io::{AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt, ReadBuf};
 use tokio::net::TcpStream;
 use tokio::sync::watch;
 use tokio::time::Instant;
-use tower::Service;
 
 use crate::config::{Config, MAX_HEADER_BYTES, MAX_URL_BYTES};
 use crate::problem::{Code, Problem};
+use crate::router;
+use crate::routes::{Refusal, Request, Response};
+use crate::{App, Shared};
 
 /// Longest wait for a client to take its last answer before the connection is closed, and the most bytes read
 /// meanwhile. Closing with unread bytes would reset the connection and could destroy that answer.
@@ -34,24 +33,16 @@ const LINGER: Duration = Duration::from_secs(1);
 const LINGER_BYTES: u64 = 256 * 1024;
 
 /// Serves one connection until it ends or `stop` turns true.
-pub(crate) async fn serve(
-    stream: TcpStream,
-    router: Router,
-    config: &Config,
-    mut stop: watch::Receiver<bool>,
-) {
+pub(crate) async fn serve(stream: TcpStream, app: &App, mut stop: watch::Receiver<bool>) {
     let progress = Arc::new(Progress::new(Instant::now()));
-    let service = service_fn({
-        let progress = Arc::clone(&progress);
-        move |request| {
-            progress.enter(Phase::Answering, Instant::now());
-            let progress = Arc::clone(&progress);
-            let answer = route(router.clone(), request);
-            async move {
-                let response = answer.await;
-                progress.enter(Phase::Resting, Instant::now());
-                response
-            }
+    let config = &app.config;
+    let service = service_fn(|request| {
+        progress.enter(Phase::Answering, Instant::now());
+        let progress = &progress;
+        async move {
+            let response = answer(app, request).await;
+            progress.enter(Phase::Resting, Instant::now());
+            Ok::<_, Infallible>(response)
         }
     });
     let io = TokioIo::new(Watched { stream, progress: Arc::clone(&progress), ended: false, refusal: None });
@@ -116,21 +107,17 @@ enum End {
     Overdue,
 }
 
-async fn route(
-    mut router: Router,
-    request: Request<Incoming>,
-) -> Result<Response<Body>, std::convert::Infallible> {
+/// Looks at what no route has to look at, then routes.
+async fn answer(app: &Shared, request: Request) -> Response {
     if request.uri().path_and_query().is_some_and(|target| target.as_str().len() > MAX_URL_BYTES) {
         let detail = format!("the URL may have at most {MAX_URL_BYTES} bytes; send attributes by POST");
-        return Ok(Problem::new(Code::UrlTooLong, detail).into_response());
+        return Problem::new(Code::UrlTooLong, detail).into_response();
     }
     if request.version() == Version::HTTP_11 && request.headers().get_all(HOST).iter().count() != 1 {
         let detail = "an HTTP/1.1 request must have exactly one 'host' (RFC 9112 section 3.2)";
-        return Ok(Problem::new(Code::MalformedRequest, detail).into_response());
+        return Problem::new(Code::MalformedRequest, detail).into_response();
     }
-    // An empty body needs no box around it.
-    let request = request.map(|body| if body.is_end_stream() { Body::empty() } else { Body::new(body) });
-    router.call(request).await
+    router::dispatch(app, request).await
 }
 
 /// Says no to a connection that is one too many.

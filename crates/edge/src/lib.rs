@@ -28,6 +28,7 @@ mod metrics;
 mod problem;
 mod published;
 mod request;
+mod route;
 mod router;
 mod routes;
 mod server;
@@ -129,6 +130,6 @@ impl Edge {
     /// # Errors
     /// [`StartError`] when the address is taken or threads cannot be made.
     pub fn start(&self) -> Result<Running, StartError> {
-        server::start(&self.app, &router::router(Arc::clone(&self.app)))
+        server::start(&self.app)
     }
 }

@@ -19,6 +19,8 @@ use prometheus_client::metrics::gauge::Gauge;
 use prometheus_client::metrics::histogram::Histogram;
 use prometheus_client::registry::{Registry, Unit};
 
+use crate::route::Route;
+
 /// Media type of the exposition (OpenMetrics 1.0).
 pub(crate) const OPENMETRICS_TEXT: &str = "application/openmetrics-text; version=1.0.0; charset=utf-8";
 
@@ -26,73 +28,6 @@ pub(crate) const OPENMETRICS_TEXT: &str = "application/openmetrics-text; version
 const WORK_BUCKETS: [f64; 11] = [1e-6, 2e-6, 5e-6, 1e-5, 2e-5, 5e-5, 1e-4, 2e-4, 5e-4, 1e-3, 1e-2];
 /// Upper bounds of the buckets, in seconds, for whole requests.
 const REQUEST_BUCKETS: [f64; 12] = [5e-5, 1e-4, 2e-4, 5e-4, 1e-3, 2.5e-3, 5e-3, 1e-2, 5e-2, 0.1, 1.0, 10.0];
-
-/// A route as metrics name it.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) enum Route {
-    AssignmentsOfUnit,
-    Assignments,
-    Experiment,
-    Status,
-    Keyset,
-    Jwks,
-    OfrepFlag,
-    OfrepFlags,
-    Health,
-    Ready,
-    Metrics,
-    /// Anything else, whatever its path.
-    Other,
-}
-
-impl Route {
-    const ALL: [Self; 12] = [
-        Self::AssignmentsOfUnit,
-        Self::Assignments,
-        Self::Experiment,
-        Self::Status,
-        Self::Keyset,
-        Self::Jwks,
-        Self::OfrepFlag,
-        Self::OfrepFlags,
-        Self::Health,
-        Self::Ready,
-        Self::Metrics,
-        Self::Other,
-    ];
-
-    /// Whether scripts of every origin may read its answers.
-    pub(crate) const fn is_open(self) -> bool {
-        match self {
-            Self::AssignmentsOfUnit
-            | Self::Assignments
-            | Self::Status
-            | Self::Keyset
-            | Self::Jwks
-            | Self::OfrepFlag
-            | Self::OfrepFlags => true,
-            Self::Experiment | Self::Health | Self::Ready | Self::Metrics | Self::Other => false,
-        }
-    }
-
-    /// The path pattern of the route.
-    pub(crate) const fn pattern(self) -> &'static str {
-        match self {
-            Self::AssignmentsOfUnit => "/v1/assignments/{unit}",
-            Self::Assignments => "/v1/assignments",
-            Self::Experiment => "/v1/experiments/{key}",
-            Self::Status => "/v1/status",
-            Self::Keyset => "/v1/keyset",
-            Self::Jwks => "/.well-known/jwks.json",
-            Self::OfrepFlag => "/ofrep/v1/evaluate/flags/{key}",
-            Self::OfrepFlags => "/ofrep/v1/evaluate/flags",
-            Self::Health => "/healthz",
-            Self::Ready => "/readyz",
-            Self::Metrics => "/metrics",
-            Self::Other => "other",
-        }
-    }
-}
 
 /// Every status that a route answers with; others (there are none today) take the slow path.
 const STATUSES: [u16; 13] = [200, 204, 304, 400, 401, 404, 405, 408, 413, 414, 415, 431, 503];

@@ -2,12 +2,13 @@
 
 use std::borrow::Cow;
 
-use axum::response::{IntoResponse, Response};
 use http::header::{CACHE_CONTROL, CONNECTION, CONTENT_TYPE, RETRY_AFTER};
 use http::{HeaderValue, StatusCode};
+use http_body_util::Full;
 use serde_json::{Map, Value};
 
 use crate::config::RETRY_AFTER_SECONDS;
+use crate::routes::{Refusal, Response};
 
 /// Media type of every problem.
 pub(crate) const PROBLEM_JSON: &str = "application/problem+json";
@@ -205,9 +206,9 @@ impl Problem {
     }
 }
 
-impl IntoResponse for Problem {
+impl Refusal for Problem {
     fn into_response(self) -> Response {
-        let mut response = Response::new(self.body().into());
+        let mut response = Response::new(Full::from(self.body()));
         *response.status_mut() = self.status;
         let headers = response.headers_mut();
         headers.insert(CONTENT_TYPE, HeaderValue::from_static(PROBLEM_JSON));

@@ -3,7 +3,6 @@
 use std::borrow::Cow;
 use std::time::Duration;
 
-use axum::body::Body;
 use base64::Engine;
 use base64::engine::general_purpose::URL_SAFE_NO_PAD;
 use bytes::Bytes;
@@ -13,6 +12,7 @@ use edgeseal_core::json::{self, JsonError, Limits};
 use http::header::{CONTENT_LENGTH, CONTENT_TYPE};
 use http::{HeaderMap, Uri};
 use http_body_util::{BodyExt, Limited};
+use hyper::body::Incoming;
 use serde_json::{Map, Value};
 
 use crate::config::{MAX_BODY_BYTES, MAX_BODY_DEPTH};
@@ -154,7 +154,7 @@ pub(crate) fn attributes_problem(error: AttributesError) -> Problem {
 /// Reads a JSON object from a body: `application/json` only, bounded in size, time and depth, no duplicate members.
 pub(crate) async fn json_object(
     headers: &HeaderMap,
-    body: Body,
+    body: Incoming,
     timeout: Duration,
 ) -> Result<Map<String, Value>, Problem> {
     if !is_json(headers) {
@@ -178,7 +178,7 @@ fn is_json(headers: &HeaderMap) -> bool {
     media_type.trim_ascii().eq_ignore_ascii_case(b"application/json")
 }
 
-async fn read_body(headers: &HeaderMap, body: Body, timeout: Duration) -> Result<Bytes, Problem> {
+async fn read_body(headers: &HeaderMap, body: Incoming, timeout: Duration) -> Result<Bytes, Problem> {
     let too_large = || {
         let detail = format!("the body may have at most {MAX_BODY_BYTES} bytes; send less");
         Problem::new(Code::BodyTooLarge, detail)

@@ -1,23 +1,21 @@
-//! Every route of the edge, in one place.
+//! From a request to the route that answers it, and what every answer carries.
 
-use std::future::Future;
 use std::time::Instant;
 
-use axum::Router;
-use axum::extract::{Request, State};
-use axum::response::{IntoResponse, Response};
-use axum::routing::{MethodRouter, get, post};
 use http::header::{
     ACCESS_CONTROL_ALLOW_HEADERS, ACCESS_CONTROL_ALLOW_METHODS, ACCESS_CONTROL_ALLOW_ORIGIN,
-    ACCESS_CONTROL_EXPOSE_HEADERS, ACCESS_CONTROL_MAX_AGE, CACHE_CONTROL, HeaderName, X_CONTENT_TYPE_OPTIONS,
+    ACCESS_CONTROL_EXPOSE_HEADERS, ACCESS_CONTROL_MAX_AGE, ALLOW, CACHE_CONTROL, HeaderName,
+    X_CONTENT_TYPE_OPTIONS,
 };
-use http::{HeaderMap, HeaderValue, StatusCode};
+use http::{HeaderMap, HeaderValue, Method, StatusCode};
 
-use crate::App;
+use crate::Shared;
 use crate::caching::NO_STORE;
-use crate::metrics::Route;
-use crate::problem::{Code, Problem};
-use crate::routes::{assignments, experiments, health, keyset, metrics, ofrep, status};
+use crate::problem::{Code, Problem, quote};
+use crate::route::Route;
+use crate::routes::{
+    Refusal, Request, Response, assignments, experiments, health, keyset, metrics, ofrep, status,
+};
 
 /// What browsers of other origins may do on open routes.
 const OPEN_METHODS: &str = "GET, HEAD, POST";
@@ -26,62 +24,29 @@ const OPEN_REQUEST_HEADERS: &str =
 const OPEN_RESPONSE_HEADERS: &str = "etag, retry-after, server-timing, x-edgeseal-previous";
 const PREFLIGHT_MAX_AGE_SECONDS: &str = "86400";
 
-pub(crate) fn router(app: App) -> Router {
-    Router::new()
-        .route("/v1/assignments/{unit}", open(reads(Route::AssignmentsOfUnit, assignments::read)))
-        .route("/v1/assignments", open(writes(Route::Assignments, assignments::write)))
-        // Not open: a browser must never see the HMAC profile.
-        .route("/v1/experiments/{key}", reads(Route::Experiment, experiments::read))
-        .route("/v1/status", open(reads(Route::Status, status::read)))
-        .route("/v1/keyset", open(reads(Route::Keyset, keyset::read)))
-        .route("/.well-known/jwks.json", open(reads(Route::Jwks, keyset::read_jwks)))
-        .route("/ofrep/v1/evaluate/flags", open(writes(Route::OfrepFlags, ofrep::evaluate_all)))
-        .route("/ofrep/v1/evaluate/flags/{key}", open(writes(Route::OfrepFlag, ofrep::evaluate_one)))
-        .route("/healthz", reads(Route::Health, health::alive))
-        .route("/readyz", reads(Route::Ready, health::ready))
-        .route("/metrics", reads(Route::Metrics, metrics::read))
-        .method_not_allowed_fallback(|State(app): State<App>, request: Request| {
-            answer(Route::Other, app, request, method_not_allowed)
-        })
-        .fallback(|State(app): State<App>, request: Request| answer(Route::Other, app, request, not_found))
-        .with_state(app)
-}
-
-/// GET and HEAD.
-fn reads<H, Fut, E>(route: Route, handler: H) -> MethodRouter<App>
-where
-    H: Fn(App, Request) -> Fut + Copy + Send + Sync + 'static,
-    Fut: Future<Output = Result<Response, E>> + Send,
-    E: IntoResponse + 'static,
-{
-    get(move |State(app): State<App>, request: Request| answer(route, app, request, handler))
-}
-
-/// POST.
-fn writes<H, Fut, E>(route: Route, handler: H) -> MethodRouter<App>
-where
-    H: Fn(App, Request) -> Fut + Copy + Send + Sync + 'static,
-    Fut: Future<Output = Result<Response, E>> + Send,
-    E: IntoResponse + 'static,
-{
-    post(move |State(app): State<App>, request: Request| answer(route, app, request, handler))
-}
-
-/// Open to scripts of every origin: what is answered here is either public or asked for by name, and no cookie or
-/// other ambient credential counts.
-fn open(methods: MethodRouter<App>) -> MethodRouter<App> {
-    methods.options(preflight)
-}
-
-/// Runs a handler, adds the headers that every answer carries, and counts it.
-async fn answer<H, Fut, E>(route: Route, app: App, request: Request, handler: H) -> Response
-where
-    H: Fn(App, Request) -> Fut,
-    Fut: Future<Output = Result<Response, E>>,
-    E: IntoResponse,
-{
+/// Answers one request.
+///
+/// A plain `match` instead of a routing library: the boxed futures and request extensions of a general router cost as
+/// much as looking up a remembered token (docs/decisions/0005-no-router-library.md).
+pub(crate) async fn dispatch(app: &Shared, request: Request) -> Response {
+    let route = Route::of(request.uri().path());
     let started = Instant::now();
-    let mut response = handler(App::clone(&app), request).await.unwrap_or_else(IntoResponse::into_response);
+    let mut response = match route {
+        Route::Other => not_found().into_response(),
+        _ if !route.answers(request.method()) => method_not_allowed(route, request.method()),
+        _ if request.method() == Method::OPTIONS => preflight(),
+        Route::AssignmentsOfUnit => said(assignments::read(app, request).await),
+        Route::Assignments => said(assignments::write(app, request).await),
+        Route::Experiment => said(experiments::read(app, request).await),
+        Route::Status => said(status::read(app, request).await),
+        Route::Keyset => said(keyset::read(app, request).await),
+        Route::Jwks => said(keyset::read_jwks(app, request).await),
+        Route::OfrepFlags => said(ofrep::evaluate_all(app, request).await),
+        Route::OfrepFlag => said(ofrep::evaluate_one(app, request).await),
+        Route::Health => said(health::alive(app, request).await),
+        Route::Ready => said(health::ready(app, request).await),
+        Route::Metrics => said(metrics::read(app, request).await),
+    };
     let headers = response.headers_mut();
     headers.insert(X_CONTENT_TYPE_OPTIONS, HeaderValue::from_static("nosniff"));
     if route.is_open() {
@@ -91,16 +56,20 @@ where
     response
 }
 
+fn said<E: Refusal>(result: Result<Response, E>) -> Response {
+    result.unwrap_or_else(Refusal::into_response)
+}
+
 fn set_open(headers: &mut HeaderMap) {
     headers.insert(ACCESS_CONTROL_ALLOW_ORIGIN, HeaderValue::from_static("*"));
     headers.insert(ACCESS_CONTROL_EXPOSE_HEADERS, HeaderValue::from_static(OPEN_RESPONSE_HEADERS));
     headers.insert(HeaderName::from_static("timing-allow-origin"), HeaderValue::from_static("*"));
 }
 
-async fn preflight() -> Response {
-    let mut response = StatusCode::NO_CONTENT.into_response();
+fn preflight() -> Response {
+    let mut response = Response::default();
+    *response.status_mut() = StatusCode::NO_CONTENT;
     let headers = response.headers_mut();
-    headers.insert(ACCESS_CONTROL_ALLOW_ORIGIN, HeaderValue::from_static("*"));
     headers.insert(ACCESS_CONTROL_ALLOW_METHODS, HeaderValue::from_static(OPEN_METHODS));
     headers.insert(ACCESS_CONTROL_ALLOW_HEADERS, HeaderValue::from_static(OPEN_REQUEST_HEADERS));
     headers.insert(ACCESS_CONTROL_MAX_AGE, HeaderValue::from_static(PREFLIGHT_MAX_AGE_SECONDS));
@@ -108,18 +77,15 @@ async fn preflight() -> Response {
     response
 }
 
-async fn not_found(_app: App, _request: Request) -> Result<Response, Problem> {
-    Err(Problem::new(
-        Code::NotFound,
-        "there is nothing at this path; see the list of routes in the documentation",
-    ))
+fn not_found() -> Problem {
+    Problem::new(Code::NotFound, "there is nothing at this path; see the list of routes in the documentation")
 }
 
-// axum adds the `allow` header.
-async fn method_not_allowed(_app: App, request: Request) -> Result<Response, Problem> {
-    let method = request.method().as_str();
-    let detail = format!("method '{}' does not work here; see 'allow'", crate::problem::quote(method));
-    Err(Problem::new(Code::MethodNotAllowed, detail))
+fn method_not_allowed(route: Route, method: &Method) -> Response {
+    let detail = format!("method '{}' does not work here; see 'allow'", quote(method.as_str()));
+    let mut response = Problem::new(Code::MethodNotAllowed, detail).into_response();
+    response.headers_mut().insert(ALLOW, HeaderValue::from_static(route.methods()));
+    response
 }
 
 #[cfg(test)]

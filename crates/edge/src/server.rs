@@ -8,7 +8,6 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 use std::thread::JoinHandle;
 use std::time::Duration;
 
-use axum::Router;
 use socket2::{Domain, Protocol, Socket, Type};
 use tokio::net::{TcpListener, TcpStream};
 use tokio::sync::watch;
@@ -76,7 +75,7 @@ impl Drop for Running {
 }
 
 /// Binds, then serves `router` on every thread.
-pub(crate) fn start(app: &App, router: &Router) -> Result<Running, StartError> {
+pub(crate) fn start(app: &App) -> Result<Running, StartError> {
     let listen = app.config.listen;
     let refused = |source| StartError::Listen { address: listen, source };
     let threads = app.config.thread_count();
@@ -94,12 +93,7 @@ pub(crate) fn start(app: &App, router: &Router) -> Result<Running, StartError> {
     for (number, listener) in listeners.into_iter().enumerate() {
         let runtime =
             tokio::runtime::Builder::new_current_thread().enable_all().build().map_err(StartError::Thread)?;
-        let acceptor = Acceptor {
-            app: Arc::clone(app),
-            router: router.clone(),
-            open: Arc::clone(&open),
-            stop: stopped.clone(),
-        };
+        let acceptor = Acceptor { app: Arc::clone(app), open: Arc::clone(&open), stop: stopped.clone() };
         let thread = std::thread::Builder::new()
             .name(format!("edgeseal-edge-{number}"))
             .spawn(move || runtime.block_on(acceptor.run(listener)))
@@ -134,7 +128,6 @@ fn bind(address: SocketAddr) -> io::Result<std::net::TcpListener> {
 /// One thread's share of the work.
 struct Acceptor {
     app: App,
-    router: Router,
     /// Connections open over all threads.
     open: Arc<AtomicUsize>,
     stop: watch::Receiver<bool>,
@@ -187,9 +180,9 @@ impl Acceptor {
         };
         // Answers are written whole; waiting to fill a segment would only delay them.
         let _without = stream.set_nodelay(true);
-        let (app, router, stop) = (Arc::clone(&self.app), self.router.clone(), self.stop.clone());
+        let (app, stop) = (Arc::clone(&self.app), self.stop.clone());
         connections.spawn(async move {
-            connection::serve(stream, router, &app.config, stop).await;
+            connection::serve(stream, &app, stop).await;
             drop(place);
         });
     }

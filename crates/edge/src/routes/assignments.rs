@@ -3,8 +3,6 @@
 use std::borrow::Cow;
 use std::time::{Duration, Instant};
 
-use axum::extract::Request;
-use axum::response::Response;
 use bytes::Bytes;
 use edgeseal_core::answer::{AnswerContext, answer};
 use edgeseal_core::attributes::Attributes;
@@ -17,14 +15,14 @@ use edgeseal_core::time::Timestamp;
 use http::{HeaderMap, HeaderName, HeaderValue};
 use serde_json::{Map, Value};
 
-use super::{JWT, cacheable, uncacheable};
+use super::{JWT, Request, Response, cacheable, uncacheable};
 use crate::caching::{NO_STORE, entity_tag, until_expiry};
 use crate::memo::{Asked, Recall, Sealed};
 use crate::metrics::last_signature;
 use crate::problem::{Code, Problem, quote};
 use crate::published::Live;
 use crate::request::{self, DEFAULT_UNIT_TYPE, Query, json_object, path_tail};
-use crate::{App, Shared, published};
+use crate::{Shared, published};
 
 /// `1` asks for `server-timing`.
 const TIMING_REQUEST: &str = "x-edgeseal-timing";
@@ -34,7 +32,7 @@ const PREVIOUS_REFUSED: HeaderName = HeaderName::from_static("x-edgeseal-previou
 const ETAG_CHARS: usize = 22;
 
 /// `GET /v1/assignments/{unit}?ut=&attrs=&cv=`: the same question has the same answer for a minute, for every cache.
-pub(crate) async fn read(app: App, request: Request) -> Result<Response, Problem> {
+pub(crate) async fn read(app: &Shared, request: Request) -> Result<Response, Problem> {
     let live = app.live.load();
     let live = published(&live)?;
     let uri = request.uri();
@@ -63,7 +61,7 @@ pub(crate) async fn read(app: App, request: Request) -> Result<Response, Problem
                     forced: Forced::none(),
                     previous: None,
                 };
-                seal(&app, live, &unit_type, &question, now, &mut timing)
+                seal(app, live, &unit_type, &question, now, &mut timing)
             })
         }
     };
@@ -102,7 +100,7 @@ fn unit_type<'l>(live: &'l Live, name: &str) -> Result<Cow<'l, UnitType>, Proble
 
 /// `POST /v1/assignments`: with attributes of any kind, a previous token for sticky experiments, and forced variants
 /// for QA. Kept by nobody.
-pub(crate) async fn write(app: App, request: Request) -> Result<Response, Problem> {
+pub(crate) async fn write(app: &Shared, request: Request) -> Result<Response, Problem> {
     let (parts, body) = request.into_parts();
     let members = json_object(&parts.headers, body, app.config.body_read_timeout).await?;
     let asked = Body::take(members)?;
@@ -124,7 +122,7 @@ pub(crate) async fn write(app: App, request: Request) -> Result<Response, Proble
         forced: &forced,
         previous: previous.as_ref(),
     };
-    let sealed = seal(&app, live, &unit_type, &question, now, &mut timing);
+    let sealed = seal(app, live, &unit_type, &question, now, &mut timing);
 
     let mut response = uncacheable(JWT, sealed.token);
     if let Some(code) = refused {

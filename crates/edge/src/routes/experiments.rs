@@ -1,8 +1,6 @@
 //! `GET /v1/experiments/{key}` with `x-user-id`: one experiment in the HMAC profile, for trusted servers that already
 //! speak the published pattern. No browser may read it: whoever holds the secret can forge assignments.
 
-use axum::extract::Request;
-use axum::response::Response;
 use edgeseal_core::evaluate::{self, Forced, evaluate};
 use edgeseal_core::ids::UnitId;
 use edgeseal_core::sealing::hmac_profile::{HMAC_WINDOW_SECONDS, HmacSignError, sign};
@@ -11,19 +9,19 @@ use edgeseal_core::time::Timestamp;
 use http::header::VARY;
 use http::{HeaderMap, HeaderName, HeaderValue};
 
-use super::cacheable;
+use super::{Request, Response, cacheable};
 use crate::caching::{NO_STORE, entity_tag};
 use crate::config::TOKEN_MAX_AGE_SECONDS;
 use crate::problem::{Code, Problem, quote};
 use crate::request::{self, Query, path_tail};
-use crate::{App, published};
+use crate::{Shared, published};
 
 const IDENTITY: HeaderName = HeaderName::from_static("x-user-id");
 const SIGNATURE: HeaderName = HeaderName::from_static("x-experiment-signature");
 const JSON: HeaderValue = HeaderValue::from_static("application/json");
 
 /// The signed assignment of one unit in one experiment.
-pub(crate) async fn read(app: App, request: Request) -> Result<Response, Problem> {
+pub(crate) async fn read(app: &Shared, request: Request) -> Result<Response, Problem> {
     let live = app.live.load();
     let live = published(&live)?;
     let Some(secrets) = &live.hmac else {

@@ -1,23 +1,21 @@
 //! `GET /healthz`: the process is up. `GET /readyz`: it can give fresh answers; a load balancer asks this one.
 
-use axum::extract::Request;
-use axum::response::Response;
 use http::HeaderValue;
 
-use super::uncacheable;
+use super::{Request, Response, uncacheable};
 use crate::problem::{Code, Problem};
-use crate::{App, published};
+use crate::{Shared, published};
 
 const TEXT: HeaderValue = HeaderValue::from_static("text/plain; charset=utf-8");
 
 /// Always 200.
-pub(crate) async fn alive(_app: App, _request: Request) -> Result<Response, Problem> {
+pub(crate) async fn alive(_app: &Shared, _request: Request) -> Result<Response, Problem> {
     Ok(uncacheable(TEXT, "ok\n"))
 }
 
 /// 503 until something is published, and while the status document has expired. Other routes go on answering with an
 /// expired one: with the control plane down, the last known answer beats none.
-pub(crate) async fn ready(app: App, _request: Request) -> Result<Response, Problem> {
+pub(crate) async fn ready(app: &Shared, _request: Request) -> Result<Response, Problem> {
     let live = app.live.load();
     let live = published(&live)?;
     if live.status.exp <= app.clock.now() {

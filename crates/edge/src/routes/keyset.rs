@@ -1,22 +1,20 @@
 //! `GET /v1/keyset`: the keys that SDKs trust, signed by the root. `GET /.well-known/jwks.json`: the same edge keys for
 //! any JOSE library (RFC 7517), as trustworthy as the connection.
 
-use axum::extract::Request;
-use axum::response::Response;
 use edgeseal_core::time::Timestamp;
 use http::HeaderValue;
 
-use super::{JWT, document};
+use super::{JWT, Request, Response, document};
 use crate::caching::NO_STORE;
 use crate::problem::Problem;
-use crate::{App, published};
+use crate::{Shared, published};
 
 /// How long caches may keep the keys, in seconds; well below the time for which a key is published before it signs.
 const MAX_AGE_SECONDS: i64 = 300;
 const JWK_SET: HeaderValue = HeaderValue::from_static("application/jwk-set+json");
 
 /// The signed keyset.
-pub(crate) async fn read(app: App, request: Request) -> Result<Response, Problem> {
+pub(crate) async fn read(app: &Shared, request: Request) -> Result<Response, Problem> {
     let live = app.live.load();
     let live = published(&live)?;
     let cache_control = cache_control(app.clock.now(), live.keyset.exp);
@@ -24,7 +22,7 @@ pub(crate) async fn read(app: App, request: Request) -> Result<Response, Problem
 }
 
 /// The JWK set.
-pub(crate) async fn read_jwks(app: App, request: Request) -> Result<Response, Problem> {
+pub(crate) async fn read_jwks(app: &Shared, request: Request) -> Result<Response, Problem> {
     let live = app.live.load();
     let live = published(&live)?;
     let cache_control = cache_control(app.clock.now(), live.keyset.exp);

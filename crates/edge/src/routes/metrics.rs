@@ -1,16 +1,14 @@
 //! `GET /metrics`: OpenMetrics text for Prometheus.
 
-use axum::extract::Request;
-use axum::response::Response;
 use http::HeaderValue;
 
-use super::uncacheable;
-use crate::App;
+use super::{Request, Response, uncacheable};
+use crate::Shared;
 use crate::metrics::OPENMETRICS_TEXT;
 use crate::problem::Problem;
 
 /// Always 200, also before anything is published.
-pub(crate) async fn read(app: App, _request: Request) -> Result<Response, Problem> {
+pub(crate) async fn read(app: &Shared, _request: Request) -> Result<Response, Problem> {
     let live = app.live.load();
     let (age_seconds, version) = live.as_deref().map_or((0.0, 0), |live| {
         let age_ms = app.clock.now().unix_ms().saturating_sub(live.status.iat.unix_ms());

@@ -8,14 +8,25 @@ pub(crate) mod metrics;
 pub(crate) mod ofrep;
 pub(crate) mod status;
 
-use axum::body::Body;
-use axum::response::Response;
 use bytes::Bytes;
 use http::header::{CONTENT_TYPE, VARY};
 use http::{HeaderMap, HeaderValue, StatusCode};
+use http_body_util::Full;
+use hyper::body::Incoming;
 
 use crate::caching::{is_held, set_validators};
 use crate::published::Document;
+
+/// A request as hyper hands it over.
+pub(crate) type Request = http::Request<Incoming>;
+/// A reply: always whole, so caches and clients know its length.
+pub(crate) type Response = http::Response<Full<Bytes>>;
+
+/// A refusal in the form that its route speaks: problem details, or OFREP's.
+pub(crate) trait Refusal {
+    /// The reply that says it.
+    fn into_response(self) -> Response;
+}
 
 /// Media type of every signed token (RFC 7519 §10.3.1).
 pub(crate) const JWT: HeaderValue = HeaderValue::from_static("application/jwt");
@@ -33,7 +44,7 @@ pub(crate) fn cacheable(
     body: Bytes,
 ) -> Response {
     let held = is_held(request, &etag);
-    let mut response = Response::new(if held { Body::empty() } else { Body::from(body) });
+    let mut response = Response::new(if held { Full::default() } else { Full::new(body) });
     let headers = response.headers_mut();
     headers.reserve(REPLY_HEADERS);
     set_validators(headers, cache_control, etag);
@@ -57,8 +68,8 @@ pub(crate) fn document(
 }
 
 /// A reply for this request only.
-pub(crate) fn uncacheable(content_type: HeaderValue, body: impl Into<Body>) -> Response {
-    let mut response = Response::new(body.into());
+pub(crate) fn uncacheable(content_type: HeaderValue, body: impl Into<Bytes>) -> Response {
+    let mut response = Response::new(Full::new(body.into()));
     let headers = response.headers_mut();
     headers.reserve(REPLY_HEADERS);
     headers.insert(CONTENT_TYPE, content_type);

@@ -5,8 +5,6 @@
 //!
 //! Nothing here is signed: these clients trust the connection. The SDKs use tokens.
 
-use axum::extract::Request;
-use axum::response::{IntoResponse, Response};
 use bytes::Bytes;
 use edgeseal_core::attributes::Attributes;
 use edgeseal_core::evaluate::{self, Forced, Outcome, Reason, evaluate};
@@ -14,14 +12,15 @@ use edgeseal_core::ids::{UnitId, UnitType};
 use edgeseal_core::ruleset::Experiment;
 use http::header::CONTENT_TYPE;
 use http::{HeaderValue, StatusCode};
+use http_body_util::Full;
 use serde_json::{Map, Value, json};
 
-use super::{cacheable, uncacheable};
+use super::{Refusal, Request, Response, cacheable, uncacheable};
 use crate::caching::entity_tag;
 use crate::problem::{Code, Problem, mark_refusal, quote};
 use crate::published::{Live, short_digest};
 use crate::request::{DEFAULT_UNIT_TYPE, json_object, path_tail};
-use crate::{App, published};
+use crate::{Shared, published};
 
 const JSON: HeaderValue = HeaderValue::from_static("application/json");
 /// The client may keep it, but has to ask each time whether it is still true; no shared cache may.
@@ -30,7 +29,7 @@ const REVALIDATE: HeaderValue = HeaderValue::from_static("private, no-cache");
 const ETAG_DOMAIN: &[u8] = b"edgeseal/ofrep/1";
 
 /// All flags for one context, with an entity tag over everything that they depend on.
-pub(crate) async fn evaluate_all(app: App, request: Request) -> Result<Response, Failure> {
+pub(crate) async fn evaluate_all(app: &Shared, request: Request) -> Result<Response, Failure> {
     let (parts, body) = request.into_parts();
     let members = json_object(&parts.headers, body, app.config.body_read_timeout).await?;
     let context = Context::take(members)?;
@@ -47,7 +46,7 @@ pub(crate) async fn evaluate_all(app: App, request: Request) -> Result<Response,
 }
 
 /// One flag for one context.
-pub(crate) async fn evaluate_one(app: App, request: Request) -> Result<Response, Failure> {
+pub(crate) async fn evaluate_one(app: &Shared, request: Request) -> Result<Response, Failure> {
     let (parts, body) = request.into_parts();
     let key = path_tail(&parts.uri, "/ofrep/v1/evaluate/flags/")?.into_owned();
     let answer = async {
@@ -201,13 +200,13 @@ impl From<Problem> for Failure {
     }
 }
 
-impl IntoResponse for Failure {
+impl Refusal for Failure {
     fn into_response(self) -> Response {
         let mut body = json!({ "errorCode": self.error, "errorDetails": self.detail });
         if let (Some(key), Value::Object(members)) = (self.flag, &mut body) {
             members.insert("key".into(), key.into());
         }
-        let mut response = Response::new(body.to_string().into());
+        let mut response = Response::new(Full::from(body.to_string()));
         *response.status_mut() = self.status;
         let headers = response.headers_mut();
         headers.insert(CONTENT_TYPE, JSON);

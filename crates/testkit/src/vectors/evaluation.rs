@@ -73,12 +73,12 @@ fn case(ruleset: &Ruleset, halts: &Halts, n: usize, random: &mut SplitMix64) -> 
     let mut attributes = Map::new();
     let countries = [json!("de"), json!("at"), json!("fr"), json!("us"), Value::Null];
     attributes.insert("country".into(), pick(&countries, random.next()));
-    if random.next() % 2 == 0 {
+    if random.next().is_multiple_of(2) {
         let plans = [json!("free"), json!("pro"), json!("enterprise")];
         let age = random.next() % 400;
         attributes.insert("account".into(), json!({ "plan": pick(&plans, random.next()), "age_days": age }));
     }
-    if random.next() % 3 == 0 {
+    if random.next().is_multiple_of(3) {
         let versions = [json!("1.9.0"), json!("1.10.0-rc.1"), json!("1.10.0"), json!("2.0")];
         attributes.insert("appVersion".into(), pick(&versions, random.next()));
     }

@@ -1,11 +1,8 @@
 //! Server CPU per request, beside bare hyper sending the same number of bytes; and memory over many units.
-//!
-//! Both servers get the same offered load, so both pay alike for waking up and for waking the client. The ratio under
-//! saturation is told too: there the slower server pays for wake-ups that the faster one is spared.
 
 use std::sync::Arc;
 
-use crate::load::{self, Pace, WriteRequest};
+use crate::load::{self, WriteRequest};
 use crate::process::{Binaries, Server};
 use crate::report::{Report, Yardstick};
 
@@ -13,8 +10,6 @@ const EXPERIMENTS: usize = 20;
 /// Requests per round; server and yardstick take turns, and the median round counts.
 const ROUND: u64 = 10_000;
 const ROUNDS: u64 = 7;
-/// Requests per second that both servers are offered.
-const OFFERED: u32 = 5_000;
 /// Units that the memory is watched over.
 const DISTINCT_UNITS: u64 = 1_000_000;
 /// base64url of `{"country":"de"}`: in every experiment.
@@ -37,7 +32,7 @@ pub(crate) fn measure(binaries: &Binaries, report: &mut Report) -> anyhow::Resul
     compare(binaries, report, &edge, "memoised token, in all 20", &repeated, 1.3)?;
     compare(binaries, report, &edge, "HMAC profile, fresh per unit", &hmac, 1.5)?;
 
-    load::run(edge.address, 10_000_000, DISTINCT_UNITS, Pace::Saturated, fresh)?;
+    load::run(edge.address, 10_000_000, DISTINCT_UNITS, fresh)?;
     let resident = edge.resident_mib()?;
     report.figure("resident memory at start", resident_at_start, "MiB", None, None);
     report.figure("resident memory after 1 000 000 distinct units", resident, "MiB", Some(64.0), None);
@@ -59,40 +54,28 @@ fn compare(
     write: &Arc<WriteRequest>,
     target_ratio: f64,
 ) -> anyhow::Result<()> {
-    let saturated = Pace::Saturated;
-    let bytes = load::run(edge.address, 0, 2_000, saturated, Arc::clone(write))?;
+    let bytes = load::run(edge.address, 0, 2_000, Arc::clone(write))?;
     // Bare hyper's own head is shorter; what is missing to the same total goes into the body.
     let probe = Server::bare_hyper(binaries, 1_000)?;
-    let head = load::run(probe.address, 0, 1, saturated, Arc::clone(write))? - 1_000;
+    let head = load::run(probe.address, 0, 1, Arc::clone(write))? - 1_000;
     let bare = Server::bare_hyper(binaries, usize::try_from(bytes - head)?)?;
-    load::run(bare.address, 0, 2_000, saturated, Arc::clone(write))?;
+    load::run(bare.address, 0, 2_000, Arc::clone(write))?;
 
-    let mut first = 1_000_000;
-    for (pace, how) in [(Pace::PerSecond(OFFERED), "at 5 000/s"), (saturated, "saturated")] {
-        let mut rounds = Vec::new();
-        for _ in 0..ROUNDS {
-            first += ROUND;
-            rounds.push((
-                cpu_per_request(edge, first, pace, write)?,
-                cpu_per_request(&bare, first, pace, write)?,
-            ));
-        }
-        rounds.sort_by(|left, right| (left.0 / left.1).total_cmp(&(right.0 / right.1)));
-        let (ours, theirs) = rounds[rounds.len() / 2];
-        let yardstick =
-            Yardstick { name: "bare hyper, same bytes,", value: theirs, ratio: ours / theirs, target_ratio };
-        report.figure(format!("server CPU, {how}: {name}"), ours, "us/request", None, Some(yardstick));
+    let mut rounds = Vec::new();
+    for round in 1..=ROUNDS {
+        let first = round * ROUND;
+        rounds.push((cpu_per_request(edge, first, write)?, cpu_per_request(&bare, first, write)?));
     }
+    rounds.sort_by(|left, right| (left.0 / left.1).total_cmp(&(right.0 / right.1)));
+    let (ours, theirs) = rounds[rounds.len() / 2];
+    let yardstick =
+        Yardstick { name: "bare hyper, same bytes,", value: theirs, ratio: ours / theirs, target_ratio };
+    report.figure(format!("server CPU: {name}"), ours, "us/request", None, Some(yardstick));
     Ok(())
 }
 
-fn cpu_per_request(
-    server: &Server,
-    first: u64,
-    pace: Pace,
-    write: &Arc<WriteRequest>,
-) -> anyhow::Result<f64> {
+fn cpu_per_request(server: &Server, first: u64, write: &Arc<WriteRequest>) -> anyhow::Result<f64> {
     let before = server.cpu_us()?;
-    load::run(server.address, first, ROUND, pace, Arc::clone(write))?;
+    load::run(server.address, first, ROUND, Arc::clone(write))?;
     Ok((server.cpu_us()? - before) / ROUND as f64)
 }

@@ -1,0 +1,29 @@
+# The few commands a person needs; each one is a script or a single cargo call, so reading this file is enough.
+# run and test share cargo's dev profile (optimised as in Cargo.toml), so nothing is built twice; bench alone uses release.
+
+LISTEN   ?= 127.0.0.1:8080
+DATA_DIR ?= .edgeseal
+
+.DEFAULT_GOAL := help
+.PHONY: help run test bench fuzz vectors fmt
+
+help: ## list these commands
+	@awk -F ':.*## ' '/^[a-z]+:.*## / { printf "  make %-8s %s\n", $$1, $$2 }' Makefile
+
+run: ## build what is missing and serve the demo (LISTEN=127.0.0.1:8080 DATA_DIR=.edgeseal)
+	@cargo run --quiet --locked --package edgeseal -- serve --demo --data-dir "$(DATA_DIR)" --listen "$(LISTEN)"
+
+test: ## install what the tests need, then run every check and suite
+	@scripts/test.sh
+
+bench: ## measure, print the figures and write bench/results.json
+	@cargo run --quiet --locked --release --package edgeseal-bench
+
+fuzz: ## fuzz every parser for FUZZ_SECONDS (60) each
+	@scripts/fuzz.sh
+
+vectors: ## write vectors/ anew; an unchanged tree is the expected outcome
+	@cargo run --quiet --locked --package edgeseal-testkit --bin vectors
+
+fmt: ## format the Rust sources
+	@cargo fmt --all

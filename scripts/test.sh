@@ -1,0 +1,32 @@
+#!/usr/bin/env bash
+# Everything `make test` means: install what the suites need, run all of them, never stop at the first failure.
+# Ends with `N passed, N failed` alone on the last line; exits 1 when anything failed or a suite ran no test.
+set -uo pipefail
+cd "$(dirname "$0")/.." || exit 2
+. scripts/lib/tally.sh
+exec </dev/null # nothing here may ask a question
+export CARGO_TERM_COLOR=never NO_COLOR=1
+binary=$(realpath --canonicalize-missing "${CARGO_TARGET_DIR:-target}")/debug/edgeseal
+
+check "the tally counts right" scripts/tally-check.sh
+check "rust is formatted" cargo fmt --all --check
+check "clippy has nothing to say" cargo clippy --workspace --all-targets --locked --quiet -- -D warnings
+check "documentation builds without warnings" env RUSTDOCFLAGS=-Dwarnings cargo doc --workspace --no-deps --locked --quiet
+check "core builds for wasm32" scripts/wasm-check.sh
+check "fuzz targets compile" scripts/fuzz-check.sh
+
+if cargo nextest --version >/dev/null 2>&1; then
+    suite "rust tests" count_nextest cargo nextest run --workspace --locked --no-fail-fast --status-level fail
+else
+    suite "rust tests" count_libtest cargo test --workspace --lib --bins --tests --locked --no-fail-fast --quiet
+fi
+suite "rust doc tests" count_libtest cargo test --workspace --doc --locked --no-fail-fast --quiet
+check "vectors regenerate to the same bytes" scripts/vectors-check.sh
+
+check "the binary builds" cargo build --locked --quiet --package edgeseal
+check "npm packages install" scripts/install-node.sh
+suite "strangers in node: jose, OpenFeature" count_node env EDGESEAL_BIN="$binary" npm --prefix interop/node test --silent
+check "python packages install" scripts/install-python.sh
+suite "strangers in python: PyJWT, OpenFeature" count_pytest env EDGESEAL_BIN="$binary" .cache/venv/bin/python -m pytest interop/python
+
+report

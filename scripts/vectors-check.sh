@@ -1,0 +1,20 @@
+#!/usr/bin/env bash
+# The committed vectors are what the generator writes today: same files, same bytes. Works outside git too.
+set -euo pipefail
+cd "$(dirname "$0")/.."
+
+# Written by people; every other file in vectors/ must come from the generator.
+handwritten=(audience.json README.md)
+
+fresh=$(mktemp -d)
+trap 'rm -rf "$fresh"' EXIT
+cargo run --locked --quiet --package edgeseal-testkit --bin vectors -- "$fresh"
+[ -n "$(ls "$fresh")" ] || { echo "the generator wrote no file" >&2 && exit 1; }
+for file in "${handwritten[@]}"; do
+    [ ! -e "vectors/$file" ] || cp "vectors/$file" "$fresh"
+done
+if ! diff --recursive --brief vectors "$fresh"; then
+    echo "vectors/ is not what the generator writes: run 'make vectors', read the difference, commit it if it is meant" >&2
+    echo "a file written by hand belongs in the list in scripts/vectors-check.sh" >&2
+    exit 1
+fi

@@ -21,9 +21,8 @@ else
     suite "rust tests" count_libtest cargo test --workspace --lib --bins --tests --locked --no-fail-fast --quiet
 fi
 suite "rust doc tests" count_libtest cargo test --workspace --doc --locked --no-fail-fast --quiet
-check "vectors regenerate to the same bytes" scripts/vectors-check.sh
-
 check "the binary builds" cargo build --locked --quiet --package edgeseal
+check "vectors regenerate to the same bytes" scripts/vectors-check.sh
 check "npm packages install" scripts/install-node.sh
 suite "strangers in node: jose, OpenFeature" count_node env EDGESEAL_BIN="$binary" npm --prefix interop/node test --silent
 check "python packages install" scripts/install-python.sh

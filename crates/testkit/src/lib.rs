@@ -1,5 +1,6 @@
-//! Fixtures that the tests of several crates share, and the generators of the files under `vectors/`.
+//! What tests need and products must not carry: the generators of the files under `vectors/`, and the test that holds
+//! the crates to the import table.
 //!
-//! Only ever a dev-dependency (and a dependency of the benchmarks).
+//! Only ever a dev-dependency.
 
 pub mod vectors;

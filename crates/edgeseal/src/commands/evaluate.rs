@@ -20,7 +20,7 @@ use crate::ruleset_source::SourceArgs;
 #[derive(Debug, Args)]
 pub(crate) struct EvaluateArgs {
     /// The unit's id
-    #[arg(long, value_name = "ID")]
+    #[arg(long, value_name = "ID", allow_hyphen_values = true)]
     unit: String,
     /// What the unit is
     #[arg(long, value_name = "TYPE", default_value = "user")]

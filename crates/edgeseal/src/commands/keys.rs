@@ -51,6 +51,8 @@ pub(crate) struct RotateArgs {
 #[derive(Debug, Args)]
 pub(crate) struct RetireArgs {
     /// The key's kid [default: every retiring key whose wait is over]
+    // One kid in 64 begins with a hyphen: base64url.
+    #[arg(allow_hyphen_values = true)]
     kid: Option<String>,
     /// Which keys; only HMAC needs to be named
     #[arg(long = "use", value_enum, conflicts_with = "kid")]

@@ -58,6 +58,22 @@ fn the_active_key_cannot_be_retired_not_even_by_force() {
 }
 
 #[test]
+fn a_kid_that_begins_like_a_flag_is_still_a_kid() {
+    let scratch = Scratch::new();
+    drop(Serving::start(&scratch.data_dir(), &["--demo"]));
+    for kid in [
+        "-eAAAAAAAAAAAAAAAAAAAA",
+        "--AAAAAAAAAAAAAAAAAAAA",
+        "-qAAAAAAAAAAAAAAAAAAAA",
+        "-hAAAAAAAAAAAAAAAAAAAA",
+    ] {
+        let refused = keys(&scratch, &["retire", kid, "--force"]).expect(2);
+        assert!(refused.stderr.contains(&format!("'{kid}'")), "{}", refused.stderr);
+        assert!(!refused.stderr.contains("unexpected argument"), "{}", refused.stderr);
+    }
+}
+
+#[test]
 fn a_key_retired_by_force_is_revoked() {
     let scratch = Scratch::new();
     let serving = Serving::start(&scratch.data_dir(), &["--demo"]);

@@ -27,7 +27,7 @@ pub(crate) struct VerifyArgs {
     #[arg(value_name = "TOKEN", default_value = "-")]
     token: String,
     /// The unit that the token must belong to
-    #[arg(long, value_name = "ID")]
+    #[arg(long, value_name = "ID", allow_hyphen_values = true)]
     unit: String,
     /// What the unit is
     #[arg(long, value_name = "TYPE", default_value = "user")]

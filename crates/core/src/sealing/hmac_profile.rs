@@ -296,7 +296,12 @@ const HEX: &[u8; 16] = b"0123456789abcdef";
 
 fn to_hex(bytes: &[u8]) -> String {
     let digit = |nibble: u8| HEX.get(usize::from(nibble)).map_or('0', |digit| char::from(*digit));
-    bytes.iter().flat_map(|byte| [digit(byte >> 4), digit(byte & 15)]).collect()
+    let mut text = String::with_capacity(bytes.len().saturating_mul(2));
+    for byte in bytes {
+        text.push(digit(byte >> 4));
+        text.push(digit(byte & 15));
+    }
+    text
 }
 
 /// Exactly 64 lower-case digits; capitals would give one signature two spellings.

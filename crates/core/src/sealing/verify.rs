@@ -93,7 +93,7 @@ fn check(
 
     let claims = AssignmentClaims::parse(&parts.claims).map_err(VerifyError::Malformed);
     let claims = observer.step(StepName::Claims, claims, |claims| {
-        format!("{} experiments from snapshot version {}", claims.a.len(), claims.cv)
+        format!("snapshot version {}, experiments: {}", claims.cv, claims.a.len())
     })?;
 
     let life = claims.lifetime();

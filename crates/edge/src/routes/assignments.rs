@@ -15,7 +15,7 @@ use edgeseal_core::time::Timestamp;
 use http::{HeaderMap, HeaderName, HeaderValue};
 use serde_json::{Map, Value};
 
-use super::{JWT, Request, Response, cacheable, uncacheable};
+use super::{JWT, Request, Response, cacheable, uncacheable, unit_type};
 use crate::caching::{NO_STORE, entity_tag, until_expiry};
 use crate::memo::{Asked, Recall, Sealed};
 use crate::metrics::last_signature;
@@ -89,13 +89,6 @@ fn unit_in_path(text: &str) -> Result<UnitId<'_>, Problem> {
         return Err(Problem::new(Code::InvalidUnit, detail));
     }
     request::unit_id(text)
-}
-
-fn unit_type<'l>(live: &'l Live, name: &str) -> Result<Cow<'l, UnitType>, Problem> {
-    match live.unit_type(name) {
-        Some(known) => Ok(Cow::Borrowed(known)),
-        None => request::unit_type(name).map(Cow::Owned),
-    }
 }
 
 /// `POST /v1/assignments`: with attributes of any kind, a previous token for sticky experiments, and forced variants

@@ -9,11 +9,11 @@ use edgeseal_core::time::Timestamp;
 use http::header::VARY;
 use http::{HeaderMap, HeaderName, HeaderValue};
 
-use super::{Request, Response, cacheable};
+use super::{Request, Response, cacheable, unit_type};
 use crate::caching::{NO_STORE, entity_tag};
 use crate::config::TOKEN_MAX_AGE_SECONDS;
 use crate::problem::{Code, Problem, quote};
-use crate::request::{self, Query, path_tail};
+use crate::request::{Query, path_tail};
 use crate::{Shared, published};
 
 const IDENTITY: HeaderName = HeaderName::from_static("x-user-id");
@@ -31,7 +31,7 @@ pub(crate) async fn read(app: &Shared, request: Request) -> Result<Response, Pro
     };
     let unit = identity(request.headers())?;
     let query = Query::parse(request.uri(), &["ut", "attrs"])?;
-    let unit_type = request::unit_type(query.unit_type())?;
+    let unit_type = unit_type(live, query.unit_type())?;
     let attributes = query.attributes()?;
     let key = path_tail(request.uri(), "/v1/experiments/")?;
     let experiment = live.ruleset.find(&key).ok_or_else(|| {
@@ -43,7 +43,7 @@ pub(crate) async fn read(app: &Shared, request: Request) -> Result<Response, Pro
         let detail = "the unit is not in the experiment; show the default";
         Problem::new(Code::NotAssigned, detail).with("reason", reason)
     };
-    if *experiment.unit_type() != unit_type {
+    if *experiment.unit_type() != *unit_type {
         return Err(not_assigned("unit_type"));
     }
     let question =

@@ -8,14 +8,19 @@ pub(crate) mod metrics;
 pub(crate) mod ofrep;
 pub(crate) mod status;
 
+use std::borrow::Cow;
+
 use bytes::Bytes;
+use edgeseal_core::ids::UnitType;
 use http::header::{CONTENT_TYPE, VARY};
 use http::{HeaderMap, HeaderValue, StatusCode};
 use http_body_util::Full;
 use hyper::body::Incoming;
 
 use crate::caching::{is_held, set_validators};
-use crate::published::Document;
+use crate::problem::Problem;
+use crate::published::{Document, Live};
+use crate::request;
 
 /// A request as hyper hands it over.
 pub(crate) type Request = http::Request<Incoming>;
@@ -75,4 +80,12 @@ pub(crate) fn uncacheable(content_type: HeaderValue, body: impl Into<Bytes>) -> 
     headers.insert(CONTENT_TYPE, content_type);
     headers.insert(http::header::CACHE_CONTROL, crate::caching::NO_STORE);
     response
+}
+
+/// Checks a unit type, without making one where an experiment randomises it.
+pub(crate) fn unit_type<'l>(live: &'l Live, name: &str) -> Result<Cow<'l, UnitType>, Problem> {
+    match live.unit_type(name) {
+        Some(known) => Ok(Cow::Borrowed(known)),
+        None => request::unit_type(name).map(Cow::Owned),
+    }
 }

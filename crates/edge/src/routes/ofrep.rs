@@ -100,8 +100,12 @@ impl Context {
         Ok(Self { unit, unit_type, attributes })
     }
 
-    /// Over the snapshot, the status, and the whole context in canonical form (RFC 8785).
+    /// Over the snapshot, the status, and the whole context.
+    ///
+    /// Not over the context digest: RFC 8785 rounds large integers, and an audience does not.
     fn entity_tag(&self, live: &Live) -> HeaderValue {
+        // Members come in one order whatever the client's, and JSON values always serialise.
+        let attributes = serde_json::to_vec(&self.attributes).unwrap_or_default();
         entity_tag(&short_digest(&[
             ETAG_DOMAIN,
             live.ruleset.environment().as_str().as_bytes(),
@@ -109,7 +113,7 @@ impl Context {
             &live.status.ep.to_be_bytes(),
             self.unit_type.as_str().as_bytes(),
             self.unit.as_bytes(),
-            self.attributes.digest().as_bytes(),
+            &attributes,
         ]))
     }
 

@@ -99,18 +99,27 @@ fn held_flags_are_not_sent_again() {
     assert_eq!(reply.header("etag"), Some(held.as_str()));
     assert_eq!(
         held,
-        etag(&edge, json!({ "n": 1.0, "plan": "pro", "targetingKey": "user-1" })),
-        "order and spelling do not count"
+        etag(&edge, json!({ "n": 1, "plan": "pro", "targetingKey": "user-1" })),
+        "the order of members does not count"
     );
     for other in [
         json!({ "targetingKey": "user-2", "plan": "pro", "n": 1 }),
         json!({ "targetingKey": "user-1", "plan": "free", "n": 1 }),
         json!({ "targetingKey": "user-1", "plan": "pro", "n": 1, "unitType": "device" }),
         json!({ "targetingKey": "user-1" }),
+        json!({ "targetingKey": "user-1", "plan": "pro", "n": 9_007_199_254_740_993_u64 }),
     ] {
         let reply = edge.post_with(ALL, &[("if-none-match", &held)], &json!({ "context": other }));
         assert_eq!(reply.status, 200, "{other}");
     }
+}
+
+/// An audience tells these two apart, so a held answer for one must not stand for the other.
+#[test]
+fn integers_that_round_to_the_same_float_have_different_tags() {
+    let edge = TestEdge::new();
+    let tag = |n: u64| etag(&edge, json!({ "targetingKey": "user-1", "account": { "id": n } }));
+    assert_ne!(tag(9_007_199_254_740_992), tag(9_007_199_254_740_993));
 }
 
 #[test]

@@ -26,8 +26,8 @@ const PREFLIGHT_MAX_AGE_SECONDS: &str = "86400";
 
 /// Answers one request.
 ///
-/// A plain `match` instead of a routing library: the boxed futures and request extensions of a general router cost as
-/// much as looking up a remembered token (docs/decisions/0005-no-router-library.md).
+/// A plain `match` instead of a routing library: what a general router boxes and clones for each request shows in the
+/// profile of a remembered token (docs/decisions/0005-no-router-library.md).
 pub(crate) async fn dispatch(app: &Shared, request: Request) -> Response {
     let route = Route::of(request.uri().path());
     let started = Instant::now();

@@ -34,6 +34,9 @@ pub type HoldoutKey = Key<kind::Holdout>;
 /// Key of a saved group.
 pub type GroupKey = Key<kind::Group>;
 
+/// Key of a metric.
+pub type MetricKey = Key<kind::Metric>;
+
 /// The kinds of thing a [`Key`] can name: two keys of different kinds never mix.
 pub mod kind {
     /// Marks the key of an experiment.
@@ -46,6 +49,8 @@ pub mod kind {
     pub enum Holdout {}
     /// Marks the key of a saved group.
     pub enum Group {}
+    /// Marks the key of a metric.
+    pub enum Metric {}
 }
 
 /// Why a text is not a usable name; the text itself is quoted by whoever reports it.

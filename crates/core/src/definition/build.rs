@@ -10,7 +10,8 @@ use crate::snapshot::{
 };
 use crate::time::Timestamp;
 
-use super::{Definition, ExperimentDefinition};
+use super::metrics::MAX_METRIC_WINDOW_HOURS;
+use super::{Definition, ExperimentDefinition, people};
 
 /// Why a definition cannot become a snapshot, and where.
 #[derive(Debug, Clone, PartialEq, thiserror::Error)]
@@ -36,6 +37,46 @@ pub enum BuildErrorKind {
         /// What they want, for people.
         percent: String,
     },
+    /// A text for people is too long.
+    #[error("has {bytes} bytes; at most {limit} are allowed")]
+    TextTooLong {
+        /// How many it has.
+        bytes: usize,
+        /// How many it may have.
+        limit: usize,
+    },
+    /// A list is too long.
+    #[error("lists {found}; at most {limit} are allowed")]
+    TooMany {
+        /// How many there are.
+        found: usize,
+        /// How many there may be.
+        limit: usize,
+    },
+    /// An experiment or a ratio names a metric that is not defined.
+    #[error("metric '{metric}' does not exist; define it under 'metrics', or name another")]
+    UnknownMetric {
+        /// What was named.
+        metric: String,
+    },
+    /// Two metrics have one key.
+    #[error("metric '{metric}' is defined twice")]
+    RepeatedMetric {
+        /// The key.
+        metric: String,
+    },
+    /// A window that is empty or too long.
+    #[error("a window of {hours} hours is out of bounds; give 1 to {MAX_METRIC_WINDOW_HOURS}")]
+    MetricWindow {
+        /// What was given.
+        hours: u32,
+    },
+    /// Only sums of values have extremes to cut.
+    #[error("only a continuous metric can be winsorized")]
+    WinsorizedKind,
+    /// A ratio without a denominator, a denominator without a ratio, or a ratio of ratios.
+    #[error("a ratio needs a denominator that is no ratio itself, and no other kind has one")]
+    Denominator,
     /// The previous snapshot is of another environment.
     #[error("environment '{new}' is not '{old}', which this data belongs to; use another data directory")]
     OtherEnvironment {
@@ -69,6 +110,7 @@ impl Definition {
             };
             return Err(BuildError { path: "/environment".into(), kind });
         }
+        people::check(self)?;
         let old_records = index_previous(previous);
         let mut slots = self.layer_slots(&old_records)?;
         let mut numbered = Vec::with_capacity(self.experiments.len());

@@ -4,6 +4,8 @@
 //! it into the next [`Snapshot`](crate::snapshot::Snapshot), moving as few units as possible.
 
 mod build;
+mod metrics;
+mod people;
 mod share;
 
 use std::collections::BTreeMap;
@@ -15,6 +17,11 @@ use crate::ids::{Environment, ExperimentKey, GroupKey, HoldoutKey, LayerKey, Uni
 use crate::snapshot::{ExperimentState, PrerequisiteRecord};
 
 pub use build::{BuildError, BuildErrorKind};
+pub use metrics::{
+    Better, ExperimentMetrics, MAX_EXPERIMENT_METRICS, MAX_METRIC_WINDOW_HOURS, MAX_METRICS,
+    MetricDefinition, MetricKind,
+};
+pub use people::{MAX_LABEL_BYTES, MAX_TAGS, MAX_TEXT_BYTES};
 pub use share::{Share, ShareError};
 
 /// An experiments file: everything that one environment runs.
@@ -40,6 +47,9 @@ pub struct Definition {
     #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
     #[cfg_attr(feature = "schema", schemars(with = "BTreeMap<String, Vec<Value>>"))]
     pub groups: BTreeMap<GroupKey, Vec<Value>>,
+    /// What experiments are judged by.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub metrics: Vec<MetricDefinition>,
 }
 
 /// One experiment as people write it.
@@ -56,6 +66,18 @@ pub struct ExperimentDefinition {
     /// What it is about, for people.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub description: Option<String>,
+    /// What it is expected to show, for people.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub hypothesis: Option<String>,
+    /// Who answers for it, for people.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub owner: Option<String>,
+    /// Words to find it by, for people.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub tags: Vec<String>,
+    /// What it is judged by.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub metrics: Option<ExperimentMetrics>,
     /// Where it is in its life.
     #[serde(default)]
     pub state: ExperimentState,

@@ -135,6 +135,16 @@ fn seconds(integer: u64) -> Timestamp {
     Timestamp::from_unix_seconds(i64::try_from(integer).unwrap_or(i64::MAX))
 }
 
+/// When a document is looked at.
+#[derive(Clone, Copy, Debug)]
+pub(super) enum When {
+    /// On its way in, at this time.
+    Now(Timestamp),
+    /// Read back from one's own disk: it was alive when it was put there, and neither a long night without network nor
+    /// a clock that jumped makes it worse.
+    AtRest,
+}
+
 /// When a token holds: from `iat` (and `nbf`, if it has one) to `exp`.
 #[derive(Clone, Copy)]
 pub(super) struct Lifetime {
@@ -154,6 +164,13 @@ impl Lifetime {
             return Err(claims.problem("exp", ClaimProblem::LivesTooLong { seconds, limit }));
         }
         Ok(Self { iat, exp, nbf })
+    }
+
+    /// Whether it holds; at rest, time does not count.
+    pub(super) fn holds(&self, when: When) -> Result<(), VerifyError> {
+        let When::Now(now) = when else { return Ok(()) };
+        self.not_expired(now)?;
+        self.begun(now)
     }
 
     pub(super) fn not_expired(&self, now: Timestamp) -> Result<(), VerifyError> {

@@ -6,9 +6,9 @@ use base64::Engine;
 use base64::engine::general_purpose::URL_SAFE_NO_PAD;
 use serde_json::Value;
 
-use super::TokenKind;
 use super::error::{Malformation, TokenPart, shorten};
 use super::keys::{KeyId, Signer};
+use super::{MAX_TOKEN_BYTES, TokenKind};
 use crate::json::{self, Limits};
 
 /// Characters of a 64-byte signature in base64url.
@@ -138,6 +138,16 @@ impl<'t> Parts<'t> {
             signed: token.get(..signed).unwrap_or_default(),
         })
     }
+}
+
+/// Reads a token's header alone.
+pub(super) fn header(token: &str) -> Result<Header, Malformation> {
+    let (header, _) = token.split_once('.').ok_or(Malformation::Parts { found: 1 })?;
+    if header.len() > MAX_TOKEN_BYTES {
+        return Err(Malformation::TooLarge { bytes: header.len(), limit: MAX_TOKEN_BYTES });
+    }
+    let bytes = URL_SAFE_NO_PAD.decode(header);
+    Header::parse(&bytes.map_err(|_| Malformation::Encoding { part: TokenPart::Header })?)
 }
 
 impl Header {

@@ -3,7 +3,7 @@
 use serde::{Deserialize, Serialize};
 use serde_json::{Map, Value, json};
 
-use super::claims::{self, Claims, Lifetime, expected, join};
+use super::claims::{self, Claims, Lifetime, When, expected, join};
 use super::error::{ClaimProblem, KeyRefusal, Malformation, VerifyError, shorten};
 use super::jws::Parts;
 use super::keys::{KeyId, PublicKey};
@@ -121,6 +121,30 @@ impl Keyset {
         environment: &Environment,
         now: Timestamp,
     ) -> Result<Self, VerifyError> {
+        Self::check(token, root, environment, When::Now(now))
+    }
+
+    /// Checks a keyset token that was read back from one's own disk: as [`Keyset::verify`], but whatever the time.
+    ///
+    /// Only for what one's own process verified before it wrote it. Whoever can write to that disk can bring an older
+    /// keyset back.
+    ///
+    /// # Errors
+    /// [`VerifyError`], as for [`Keyset::verify`]; never `E_EXPIRED` or `E_NOT_YET`.
+    pub fn verify_at_rest(
+        token: &str,
+        root: &PublicKey,
+        environment: &Environment,
+    ) -> Result<Self, VerifyError> {
+        Self::check(token, root, environment, When::AtRest)
+    }
+
+    fn check(
+        token: &str,
+        root: &PublicKey,
+        environment: &Environment,
+        when: When,
+    ) -> Result<Self, VerifyError> {
         let parts = Parts::parse(token, TokenKind::Keyset.max_bytes()).map_err(VerifyError::Malformed)?;
         check_kind(&parts, TokenKind::Keyset)?;
         check_algorithm(&parts)?;
@@ -133,8 +157,7 @@ impl Keyset {
             return Err(VerifyError::Signature);
         }
         let (keyset, life) = Self::parse(&parts.claims).map_err(VerifyError::Malformed)?;
-        life.not_expired(now)?;
-        life.begun(now)?;
+        life.holds(when)?;
         claims::issued_by(&keyset.iss, environment)?;
         Ok(keyset)
     }
@@ -197,6 +220,16 @@ impl Keyset {
         self.keys.iter().find(|key| key.kid.as_str() == kid)
     }
 
+    /// The key that is for tokens of `kind`, whatever its state.
+    pub(super) fn key_of_use(&self, kid: &str, kind: TokenKind) -> Result<&KeysetKey, KeyRefusal> {
+        let Some(key) = self.find(kid) else { return Err(KeyRefusal::Unknown { kid: shorten(kid) }) };
+        if kind.signed_by() != Some(key.use_) {
+            let kid = key.kid.clone();
+            return Err(KeyRefusal::WrongUse { kid, use_: key.use_, kind });
+        }
+        Ok(key)
+    }
+
     /// The key that may vouch for a token of `kind` at `now`.
     pub(super) fn key_for(
         &self,
@@ -204,11 +237,8 @@ impl Keyset {
         kind: TokenKind,
         now: Timestamp,
     ) -> Result<&KeysetKey, KeyRefusal> {
-        let Some(key) = self.find(kid) else { return Err(KeyRefusal::Unknown { kid: shorten(kid) }) };
+        let key = self.key_of_use(kid, kind)?;
         let kid = key.kid.clone();
-        if kind.signed_by() != Some(key.use_) {
-            return Err(KeyRefusal::WrongUse { kid, use_: key.use_, kind });
-        }
         if !key.state.verifies() {
             return Err(KeyRefusal::Retired { kid });
         }

@@ -11,6 +11,8 @@
 //!
 //! [`seal()`] and [`Sealer`] write them; [`verify_assignment`], [`Keyset::verify`], [`verify_snapshot`] and
 //! [`Status::verify`] read them, strictly and totally: every refusal is a [`VerifyError`] with a stable code.
+//! What one has verified and written to one's own disk is read back with [`Keyset::verify_at_rest`],
+//! [`Status::verify_at_rest`] and [`verify_snapshot_at_rest`], for which only time does not count.
 //! [`rotation`] moves keys from published to retired without one failed verification. [`hmac_profile`] is the
 //! shared-secret form for trusted servers.
 //!
@@ -66,11 +68,13 @@ pub use keys::{KEY_BYTES, KeyId, PublicKey, PublicKeyError, SIGNATURE_BYTES, Sec
 pub use keyset::{KeyState, KeyUse, Keyset, KeysetKey};
 pub use memory::{MAX_REMEMBERED_EXPERIMENTS, Memory};
 pub use rotation::{KeyRecord, RetireStep, RotateStep, RotationError, RotationPolicy};
-pub use snapshot::verify_snapshot;
+pub use snapshot::{verify_snapshot, verify_snapshot_at_rest};
 pub use status::Status;
 pub use steps::{Step, StepName, StepOutcome};
 pub use subject::SubjectTag;
-pub use verify::{Expected, VerifiedAssignments, verify_assignment, verify_assignment_observed};
+pub use verify::{
+    Expected, VerifiedAssignments, check_signer, verify_assignment, verify_assignment_observed,
+};
 
 /// How far apart two clocks may be: every time check allows this many seconds either way.
 pub const CLOCK_SKEW_SECONDS: i64 = 60;

@@ -30,8 +30,9 @@ pub struct RotationPolicy {
 }
 
 impl Default for RotationPolicy {
+    /// A keyset lives for a day: clients outlive the loss of a control plane by as much.
     fn default() -> Self {
-        Self { keyset_lifetime_seconds: 3600, longest_token_life_seconds: super::MAX_TOKEN_LIFE_SECONDS }
+        Self { keyset_lifetime_seconds: 24 * 3600, longest_token_life_seconds: super::MAX_TOKEN_LIFE_SECONDS }
     }
 }
 

@@ -3,10 +3,11 @@
 use serde_json::Value;
 
 use super::TokenKind;
-use super::claims::{Claims, begun, issued_by};
+use super::claims::{Claims, When, begun, issued_by};
 use super::error::{Malformation, VerifyError};
 use super::keyset::Keyset;
-use super::verify::open;
+use super::status::Status;
+use super::verify::{check_signer, open};
 use crate::ids::Environment;
 use crate::time::Timestamp;
 
@@ -23,9 +24,33 @@ pub fn verify_snapshot(
     environment: &Environment,
     now: Timestamp,
 ) -> Result<Value, VerifyError> {
-    let json = open(token, TokenKind::Snapshot, keyset, environment, now)?;
+    check(token, keyset, environment, When::Now(now))
+}
+
+/// Checks a snapshot token that was read back from one's own disk: as [`verify_snapshot`], but whatever the time, and
+/// also if its control key has been retired since; not if `status` revokes that key.
+///
+/// # Errors
+/// [`VerifyError`], as ordered there; never `E_NOT_YET`.
+pub fn verify_snapshot_at_rest(
+    token: &str,
+    keyset: &Keyset,
+    environment: &Environment,
+    status: Option<&Status>,
+) -> Result<Value, VerifyError> {
+    let claims = check(token, keyset, environment, When::AtRest)?;
+    if let Some(status) = status {
+        check_signer(token, status)?;
+    }
+    Ok(claims)
+}
+
+fn check(token: &str, keyset: &Keyset, environment: &Environment, when: When) -> Result<Value, VerifyError> {
+    let json = open(token, TokenKind::Snapshot, keyset, environment, when)?;
     let (claims, iss, iat) = parse(&json).map_err(VerifyError::Malformed)?;
-    begun(iat, now)?;
+    if let When::Now(now) = when {
+        begun(iat, now)?;
+    }
     issued_by(&iss, environment)?;
     Ok(claims)
 }

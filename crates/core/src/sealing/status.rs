@@ -4,11 +4,11 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use serde_json::{Value, json};
 
-use super::claims::{self, Claims, Lifetime, as_integer, expected, join};
+use super::claims::{self, Claims, Lifetime, When, as_integer, expected, join};
 use super::error::{HaltCause, Malformation, VerifyError};
 use super::keys::KeyId;
 use super::keyset::Keyset;
-use super::verify::open;
+use super::verify::{check_signer, open};
 use super::{STATUS_LIFE_SECONDS, TokenKind};
 use crate::ids::{Environment, ExperimentKey};
 use crate::time::Timestamp;
@@ -47,10 +47,33 @@ impl Status {
         environment: &Environment,
         now: Timestamp,
     ) -> Result<Self, VerifyError> {
-        let json = open(token, TokenKind::Status, keyset, environment, now)?;
+        Self::check(token, keyset, environment, When::Now(now))
+    }
+
+    /// Checks a status token that was read back from one's own disk: as [`Status::verify`], but whatever the time, and
+    /// also if its control key has been retired since. It must not revoke its own key.
+    ///
+    /// # Errors
+    /// [`VerifyError`], as for [`Status::verify`]; never `E_EXPIRED` or `E_NOT_YET`.
+    pub fn verify_at_rest(
+        token: &str,
+        keyset: &Keyset,
+        environment: &Environment,
+    ) -> Result<Self, VerifyError> {
+        let status = Self::check(token, keyset, environment, When::AtRest)?;
+        check_signer(token, &status)?;
+        Ok(status)
+    }
+
+    fn check(
+        token: &str,
+        keyset: &Keyset,
+        environment: &Environment,
+        when: When,
+    ) -> Result<Self, VerifyError> {
+        let json = open(token, TokenKind::Status, keyset, environment, when)?;
         let (status, life) = Self::parse(&json).map_err(VerifyError::Malformed)?;
-        life.not_expired(now)?;
-        life.begun(now)?;
+        life.holds(when)?;
         claims::issued_by(&status.iss, environment)?;
         Ok(status)
     }

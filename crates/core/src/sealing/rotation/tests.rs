@@ -5,6 +5,9 @@ use crate::sealing::{SecretKey, Signer, TokenKind};
 
 const T0: i64 = 1_800_000_000;
 const HOUR: i64 = 3600;
+/// Waits of two hours and of one: short enough to walk through.
+const POLICY: RotationPolicy =
+    RotationPolicy { keyset_lifetime_seconds: HOUR, longest_token_life_seconds: HOUR };
 
 fn at(unix_seconds: i64) -> Timestamp {
     Timestamp::from_unix_seconds(unix_seconds)
@@ -18,7 +21,7 @@ fn environment() -> Environment {
     Environment::parse("production").unwrap()
 }
 
-/// Records under the default policy, with shorter names for the calls.
+/// Records under one policy, with shorter names for the calls.
 struct Keys(Vec<KeyRecord>);
 
 impl Keys {
@@ -27,13 +30,13 @@ impl Keys {
     }
 
     fn rotate(&mut self, fresh: Option<u8>, now: i64) -> Result<RotateStep, RotationError> {
-        let policy = RotationPolicy::default();
+        let policy = POLICY;
         rotate(&mut self.0, KeyUse::Edge, fresh.map(public), at(now), &policy, false)
     }
 
     fn retire(&mut self, kid: Option<u8>, now: i64) -> Result<RetireStep, RotationError> {
         let kid = kid.map(|n| public(n).kid());
-        retire(&mut self.0, kid.as_ref(), at(now), &RotationPolicy::default(), false)
+        retire(&mut self.0, kid.as_ref(), at(now), &POLICY, false)
     }
 
     fn states(&self) -> Vec<KeyState> {
@@ -107,7 +110,7 @@ fn retiring_too_early_is_refused_with_the_seconds_left_and_changes_nothing() {
 
 #[test]
 fn force_skips_one_wait_but_makes_no_two_steps_of_one() {
-    let policy = RotationPolicy::default();
+    let policy = POLICY;
     let mut keys = Keys::begun();
     let forced = |keys: &mut Keys, fresh: Option<u8>| {
         rotate(&mut keys.0, KeyUse::Edge, fresh.map(public), at(T0), &policy, true)
@@ -152,7 +155,7 @@ fn active_key_is_never_retired_not_even_by_force() {
     let kid = public(1).kid();
     let refused = Err(RotationError::StillActive { kid: kid.clone() });
     assert_eq!(keys.retire(Some(1), T0 + 1_000_000), refused);
-    assert_eq!(retire(&mut keys.0, Some(&kid), at(T0), &RotationPolicy::default(), true), refused);
+    assert_eq!(retire(&mut keys.0, Some(&kid), at(T0), &POLICY, true), refused);
 }
 
 #[test]
@@ -217,7 +220,7 @@ fn keyset_lists_the_living_and_the_latest_of_the_retired() {
         })
         .collect();
     records.push(first(KeyUse::Edge, public(100), at(T0)));
-    let keyset = keyset_from(&records, &environment(), 3, at(T0 + 100), &RotationPolicy::default());
+    let keyset = keyset_from(&records, &environment(), 3, at(T0 + 100), &POLICY);
     assert_eq!(keyset.keys.len(), 1 + MAX_RETIRED_KEYS_LISTED);
     assert_eq!(keyset.keys[0].kid, public(100).kid());
     assert_eq!(keyset.keys[1].kid, public(20).kid());
@@ -305,7 +308,7 @@ proptest! {
 #[test]
 fn skipping_the_publish_wait_by_force_does_fail_verifications() {
     // What the property above would miss if it could not fail.
-    let policy = RotationPolicy::default();
+    let policy = POLICY;
     let mut keys = Keys::begun();
     let before = keyset_from(&keys.0, &environment(), 0, at(T0), &policy);
     keys.rotate(Some(2), T0).unwrap();

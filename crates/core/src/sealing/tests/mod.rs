@@ -1,5 +1,6 @@
 //! What must not be accepted: the token attack list, one named test each, over every kind it applies to.
 
+mod at_rest;
 mod claims;
 mod fixtures;
 mod forgery;

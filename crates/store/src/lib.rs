@@ -1,0 +1,29 @@
+//! What the control plane keeps, and how a backend has to keep it.
+//!
+//! Records are plain data. A change is one value, a [`Commit`], that a backend applies as a whole or not at all, so
+//! everything that decides stays pure and every backend stays small. Nothing here knows SQL; the backends are
+//! `edgeseal-store-sqlite` and `edgeseal-store-postgres`, and both pass the same `conformance` story.
+//!
+//! Two control processes may work on one store: whoever read an older [`Head::sequence`] gets
+//! [`CommitError::Conflict`], reads again and decides again.
+
+pub mod audit;
+pub mod columns;
+mod commit;
+#[cfg(feature = "conformance")]
+pub mod conformance;
+mod error;
+mod hints;
+mod notices;
+mod records;
+mod repositories;
+
+pub use commit::{Commit, DocumentWrite, EnvironmentWrite, KEPT_SNAPSHOTS, NewSnapshot, TokenWrite};
+pub use error::{CommitError, StoreError};
+pub use hints::Hints;
+pub use notices::{AnnounceError, Announcer, SignedSet};
+pub use records::{
+    Actor, ApiToken, AuditEntry, AuditFilter, AuditRecord, Change, Document, EdgeReport, EnvironmentRecord,
+    Head, IdempotencyRecord, Kind, Publication, Revision, StoredSnapshot, TOKEN_HASH_BYTES,
+};
+pub use repositories::{AuditLog, Documents, Edges, Environments, Idempotency, MAX_PAGE, Store, Tokens};

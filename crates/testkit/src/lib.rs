@@ -1,6 +1,9 @@
-//! What tests need and products must not carry: the generators of the files under `vectors/`, and the test that holds
-//! the crates to the import table.
+//! What tests need and products must not carry: the generators of the files under `vectors/`, the servers and
+//! processes that tests start and break, and the test that holds the crates to the import table.
 //!
 //! Only ever a dev-dependency.
 
+pub mod load;
+pub mod processes;
+pub mod servers;
 pub mod vectors;

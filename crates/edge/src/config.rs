@@ -24,6 +24,13 @@ pub const BODY_READ_TIMEOUT: Duration = Duration::from_secs(10);
 pub const IDLE_TIMEOUT: Duration = Duration::from_secs(75);
 /// Most connections open at once, over all threads; beyond it: 503 and closed.
 pub const MAX_CONNECTIONS: usize = 10_000;
+/// Most streams of status documents open at once, over all threads; beyond it: 503.
+pub const MAX_STREAMS: usize = 5_000;
+/// How long a stream may be silent before a comment shows that it lives.
+pub const STREAM_HEARTBEAT: Duration = Duration::from_secs(15);
+/// Longest that the reader of a stream may take no bytes; beyond it: closed. Longer than [`STREAM_HEARTBEAT`], or
+/// streams would end for want of news.
+pub const STREAM_STALL_TIMEOUT: Duration = Duration::from_secs(75);
 /// Longest that requests under way may take to finish once a shutdown was asked for.
 pub const SHUTDOWN_GRACE: Duration = Duration::from_secs(10);
 /// Most bytes of remembered tokens; beyond it the least useful are forgotten.
@@ -54,6 +61,12 @@ pub struct Config {
     pub idle_timeout: Duration,
     /// See [`MAX_CONNECTIONS`].
     pub max_connections: usize,
+    /// See [`MAX_STREAMS`].
+    pub max_streams: usize,
+    /// See [`STREAM_HEARTBEAT`].
+    pub stream_heartbeat: Duration,
+    /// See [`STREAM_STALL_TIMEOUT`].
+    pub stream_stall_timeout: Duration,
     /// See [`SHUTDOWN_GRACE`].
     pub shutdown_grace: Duration,
     /// See [`MEMO_BYTES`].
@@ -76,6 +89,9 @@ impl Default for Config {
             body_read_timeout: BODY_READ_TIMEOUT,
             idle_timeout: IDLE_TIMEOUT,
             max_connections: MAX_CONNECTIONS,
+            max_streams: MAX_STREAMS,
+            stream_heartbeat: STREAM_HEARTBEAT,
+            stream_stall_timeout: STREAM_STALL_TIMEOUT,
             shutdown_grace: SHUTDOWN_GRACE,
             memo_bytes: MEMO_BYTES,
             token_life_seconds: TOKEN_LIFE_SECONDS,

@@ -11,8 +11,8 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use std::task::{Context, Poll, ready};
 use std::time::Duration;
 
-use http::Version;
 use http::header::HOST;
+use http::{StatusCode, Version};
 use hyper::server::conn::http1;
 use hyper::service::service_fn;
 use hyper_util::rt::TokioIo;
@@ -21,11 +21,12 @@ use tokio::net::TcpStream;
 use tokio::sync::watch;
 use tokio::time::Instant;
 
+use crate::App;
 use crate::config::{Config, MAX_HEADER_BYTES, MAX_URL_BYTES};
 use crate::problem::{Code, Problem};
+use crate::route::Route;
 use crate::router;
 use crate::routes::{Refusal, Request, Response};
-use crate::{App, Shared};
 
 /// Longest wait for a client to take its last answer before the connection is closed, and the most bytes read
 /// meanwhile. Closing with unread bytes would reset the connection and could destroy that answer.
@@ -36,12 +37,14 @@ const LINGER_BYTES: u64 = 256 * 1024;
 pub(crate) async fn serve(stream: TcpStream, app: &App, mut stop: watch::Receiver<bool>) {
     let progress = Arc::new(Progress::new(Instant::now()));
     let config = &app.config;
+    let stopped = stop.clone();
     let service = service_fn(|request| {
         progress.enter(Phase::Answering, Instant::now());
-        let progress = &progress;
+        let (progress, stopped) = (&progress, &stopped);
         async move {
-            let response = answer(app, request).await;
-            progress.enter(Phase::Resting, Instant::now());
+            let response = answer(app, stopped, request).await;
+            let next = if response.body().is_stream() { Phase::Streaming } else { Phase::Resting };
+            progress.enter(next, Instant::now());
             Ok::<_, Infallible>(response)
         }
     });
@@ -86,6 +89,11 @@ pub(crate) async fn serve(stream: TcpStream, app: &App, mut stop: watch::Receive
         (End::Broken, Phase::Header) if io.refusal.is_none() => Some(malformed()),
         _ => None,
     };
+    let wording = io.refusal.as_ref().map(|refusal| refusal.status);
+    if let Some(status) = wording.or_else(|| refusal.as_ref().map(Problem::status)) {
+        // No route saw these requests; how long they took is the client's doing.
+        app.metrics.answered(Route::Other, status, Duration::ZERO);
+    }
     if let Some(refusal) = refusal {
         // Best effort: whoever dribbles a header may not read either.
         let _sent = io.stream.try_write(refusal.wire().as_bytes());
@@ -108,16 +116,20 @@ enum End {
 }
 
 /// Looks at what no route has to look at, then routes.
-async fn answer(app: &Shared, request: Request) -> Response {
+async fn answer(app: &App, stop: &watch::Receiver<bool>, request: Request) -> Response {
+    let refused = |request: &Request, problem: Problem| {
+        app.metrics.answered(Route::of(request.uri().path()), problem.status(), Duration::ZERO);
+        problem.into_response()
+    };
     if request.uri().path_and_query().is_some_and(|target| target.as_str().len() > MAX_URL_BYTES) {
         let detail = format!("the URL may have at most {MAX_URL_BYTES} bytes; send attributes by POST");
-        return Problem::new(Code::UrlTooLong, detail).into_response();
+        return refused(&request, Problem::new(Code::UrlTooLong, detail));
     }
     if request.version() == Version::HTTP_11 && request.headers().get_all(HOST).iter().count() != 1 {
         let detail = "an HTTP/1.1 request must have exactly one 'host' (RFC 9112 section 3.2)";
-        return Problem::new(Code::MalformedRequest, detail).into_response();
+        return refused(&request, Problem::new(Code::MalformedRequest, detail));
     }
-    router::dispatch(app, request).await
+    router::dispatch(app, stop, request).await
 }
 
 /// Says no to a connection that is one too many.
@@ -145,6 +157,8 @@ enum Phase {
     Header = 1,
     /// The router has the request.
     Answering = 2,
+    /// The answer has no end of its own; its reader takes bytes from time to time.
+    Streaming = 3,
 }
 
 struct Progress {
@@ -167,7 +181,8 @@ impl Progress {
         match self.state.load(Ordering::Relaxed) & 3 {
             0 => Phase::Resting,
             1 => Phase::Header,
-            _ => Phase::Answering,
+            2 => Phase::Answering,
+            _ => Phase::Streaming,
         }
     }
 
@@ -181,6 +196,8 @@ impl Progress {
             Phase::Header => since + config.header_read_timeout,
             // The router bounds itself: it waits for nothing but the body, which has its own timeout.
             Phase::Answering => now + config.body_read_timeout,
+            // Every write that the client's side takes begins it anew, and heartbeats are written even without news.
+            Phase::Streaming => since + config.stream_stall_timeout,
         }
     }
 }
@@ -191,8 +208,24 @@ struct Watched {
     progress: Arc<Progress>,
     /// The client has sent everything that it will.
     ended: bool,
-    /// Our wording of a refusal that hyper wrote by itself, and how much of it is sent.
-    refusal: Option<(Vec<u8>, usize)>,
+    refusal: Option<Rewording>,
+}
+
+/// Our wording of a refusal that hyper wrote by itself.
+struct Rewording {
+    status: StatusCode,
+    bytes: Vec<u8>,
+    sent: usize,
+}
+
+impl Watched {
+    /// Notes that the client's side took bytes.
+    fn wrote(&self, result: Poll<io::Result<usize>>) -> Poll<io::Result<usize>> {
+        if result.is_ready() && self.progress.phase() == Phase::Streaming {
+            self.progress.enter(Phase::Streaming, Instant::now());
+        }
+        result
+    }
 }
 
 impl AsyncRead for Watched {
@@ -216,11 +249,13 @@ impl AsyncWrite for Watched {
     fn poll_write(mut self: Pin<&mut Self>, cx: &mut Context<'_>, bytes: &[u8]) -> Poll<io::Result<usize>> {
         if self.refusal.is_none() {
             let Some(problem) = refusal_by_hyper(bytes) else {
-                return Pin::new(&mut self.stream).poll_write(cx, bytes);
+                let result = Pin::new(&mut self.stream).poll_write(cx, bytes);
+                return self.wrote(result);
             };
-            self.refusal = Some((problem.wire().into_bytes(), 0));
+            self.refusal =
+                Some(Rewording { status: problem.status(), bytes: problem.wire().into_bytes(), sent: 0 });
         }
-        let Self { stream, refusal: Some((ours, sent)), .. } = &mut *self else {
+        let Self { stream, refusal: Some(Rewording { bytes: ours, sent, .. }), .. } = &mut *self else {
             return Poll::Ready(Ok(bytes.len()));
         };
         while let Some(rest) = ours.get(*sent..).filter(|rest| !rest.is_empty()) {
@@ -239,7 +274,10 @@ impl AsyncWrite for Watched {
             Some(first) if self.refusal.is_some() || refusal_by_hyper(first).is_some() => {
                 self.poll_write(cx, first)
             }
-            _ => Pin::new(&mut self.stream).poll_write_vectored(cx, slices),
+            _ => {
+                let result = Pin::new(&mut self.stream).poll_write_vectored(cx, slices);
+                self.wrote(result)
+            }
         }
     }
 
@@ -248,6 +286,17 @@ impl AsyncWrite for Watched {
     }
 
     fn poll_flush(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+        if self.progress.phase() == Phase::Streaming {
+            // hyper does not read while it answers, so nobody would notice that the reader of a stream is gone until
+            // a write fails, and its place would stay taken. hyper flushes whenever it looks at the connection, and
+            // the peek sees to it that it looks again when the client closes.
+            let mut byte = [0];
+            let peeked = self.stream.poll_peek(cx, &mut ReadBuf::new(&mut byte));
+            if matches!(peeked, Poll::Ready(Ok(0) | Err(_))) {
+                self.ended = true;
+                return Poll::Ready(Err(io::ErrorKind::ConnectionAborted.into()));
+            }
+        }
         Pin::new(&mut self.stream).poll_flush(cx)
     }
 

@@ -19,10 +19,12 @@
 //! # }
 //! ```
 
+mod body;
 mod caching;
 mod clock;
 mod config;
 mod connection;
+pub mod feed;
 mod memo;
 mod metrics;
 mod problem;
@@ -37,16 +39,18 @@ mod signer;
 #[cfg(test)]
 mod testing;
 
+use std::sync::atomic::AtomicUsize;
 use std::sync::{Arc, Mutex, PoisonError};
 
 use arc_swap::ArcSwapOption;
+use tokio::sync::watch;
 
 pub use clock::Clock;
 pub use config::{
     BODY_READ_TIMEOUT, CdnProfile, Config, DEFAULT_PORT, HEADER_READ_TIMEOUT, IDLE_TIMEOUT, MAX_BODY_BYTES,
-    MAX_BODY_DEPTH, MAX_CONNECTIONS, MAX_HEADER_BYTES, MAX_HEADERS, MAX_TOKEN_LIFE_SECONDS, MAX_URL_BYTES,
-    MEMO_BYTES, MIN_TOKEN_LIFE_SECONDS, RETRY_AFTER_SECONDS, SHUTDOWN_GRACE, TOKEN_LIFE_SECONDS,
-    TOKEN_MAX_AGE_SECONDS,
+    MAX_BODY_DEPTH, MAX_CONNECTIONS, MAX_HEADER_BYTES, MAX_HEADERS, MAX_STREAMS, MAX_TOKEN_LIFE_SECONDS,
+    MAX_URL_BYTES, MEMO_BYTES, MIN_TOKEN_LIFE_SECONDS, RETRY_AFTER_SECONDS, SHUTDOWN_GRACE, STREAM_HEARTBEAT,
+    STREAM_STALL_TIMEOUT, TOKEN_LIFE_SECONDS, TOKEN_MAX_AGE_SECONDS,
 };
 pub use published::{Publication, PublishError, Published};
 pub use server::{Running, StartError};
@@ -71,6 +75,10 @@ struct Shared {
     config: Config,
     clock: Clock,
     live: ArcSwapOption<Live>,
+    /// Told after every publication.
+    news: watch::Sender<()>,
+    /// Streams open now.
+    streams: AtomicUsize,
     memo: Memo,
     metrics: Arc<Metrics>,
 }
@@ -103,6 +111,8 @@ impl Edge {
         }
         let app = Arc::new(Shared {
             live: ArcSwapOption::empty(),
+            news: watch::Sender::new(()),
+            streams: AtomicUsize::new(0),
             memo: Memo::new(config.memo_bytes),
             metrics: Arc::new(Metrics::new()),
             config,
@@ -122,6 +132,7 @@ impl Edge {
         let live = Live::new(published, before.as_deref(), self.app.config.cdn_profile, &self.app.metrics)?;
         tracing::debug!(snapshot = live.ruleset.version(), epoch = live.status.ep, "published");
         self.app.live.store(Some(Arc::new(live)));
+        self.app.news.send_replace(());
         Ok(())
     }
 

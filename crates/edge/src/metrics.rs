@@ -46,6 +46,13 @@ pub(crate) struct Metrics {
     snapshot_version: Gauge,
     pub(crate) connections: Gauge,
     pub(crate) connections_refused: Counter,
+    /// Streams of status documents open now.
+    pub(crate) streams: Gauge,
+    feed_refusals: Family<RefusalLabels, Counter>,
+    pub(crate) feed_takeovers: Counter,
+    pub(crate) feed_state_failures: Counter,
+    /// 1 while the control plane's stream is open.
+    pub(crate) feed_connected: Gauge,
     requests: Family<RequestLabels, Counter>,
     by_route: [RouteMetrics; Route::ALL.len()],
 }
@@ -69,6 +76,11 @@ struct RequestLabels {
 }
 
 #[derive(Clone, Debug, PartialEq, Eq, Hash, EncodeLabelSet)]
+struct RefusalLabels {
+    reason: &'static str,
+}
+
+#[derive(Clone, Debug, PartialEq, Eq, Hash, EncodeLabelSet)]
 struct RouteLabels {
     route: &'static str,
 }
@@ -88,6 +100,11 @@ impl Metrics {
             snapshot_version: Gauge::default(),
             connections: Gauge::default(),
             connections_refused: Counter::default(),
+            streams: Gauge::default(),
+            feed_refusals: Family::default(),
+            feed_takeovers: Counter::default(),
+            feed_state_failures: Counter::default(),
+            feed_connected: Gauge::default(),
             requests: Family::default(),
             by_route: Route::ALL.map(|route| RouteMetrics {
                 seconds: request_seconds.get_or_create_owned(&RouteLabels { route: route.pattern() }),
@@ -139,7 +156,29 @@ impl Metrics {
             "Connections turned away because too many were open",
             self.connections_refused.clone(),
         );
+        registry.register("http_streams", "Streams of status documents open now", self.streams.clone());
+        registry.register("feed_refusals", "Offered documents that were refused", self.feed_refusals.clone());
+        registry.register(
+            "feed_takeovers",
+            "Offers that changed what is served",
+            self.feed_takeovers.clone(),
+        );
+        registry.register(
+            "feed_state_failures",
+            "Writes to this edge's own disk that failed",
+            self.feed_state_failures.clone(),
+        );
+        registry.register(
+            "feed_connected",
+            "1 while the control plane's stream is open",
+            self.feed_connected.clone(),
+        );
         self
+    }
+
+    /// Counts one refused offer.
+    pub(crate) fn feed_refused(&self, reason: &'static str) {
+        self.feed_refusals.get_or_create_owned(&RefusalLabels { reason }).inc();
     }
 
     /// Counts one answered request.
@@ -270,6 +309,7 @@ mod tests {
             "edgeseal_http_requests_total{route=\"/v1/status\",status=\"200\"} 1",
             "edgeseal_http_connections 0",
             "edgeseal_http_connections_refused_total 0",
+            "edgeseal_http_streams 0",
             "edgeseal_evaluation_duration_seconds_count 0",
             "edgeseal_sign_duration_seconds_count 0",
         ] {

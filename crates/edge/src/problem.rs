@@ -4,7 +4,6 @@ use std::borrow::Cow;
 
 use http::header::{CACHE_CONTROL, CONNECTION, CONTENT_TYPE, RETRY_AFTER};
 use http::{HeaderValue, StatusCode};
-use http_body_util::Full;
 use serde_json::{Map, Value};
 
 use crate::config::RETRY_AFTER_SECONDS;
@@ -208,7 +207,7 @@ impl Problem {
 
 impl Refusal for Problem {
     fn into_response(self) -> Response {
-        let mut response = Response::new(Full::from(self.body()));
+        let mut response = Response::new(self.body().into());
         *response.status_mut() = self.status;
         let headers = response.headers_mut();
         headers.insert(CONTENT_TYPE, HeaderValue::from_static(PROBLEM_JSON));

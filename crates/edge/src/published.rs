@@ -137,6 +137,8 @@ pub(crate) struct Live {
     pub(crate) tags: CacheTags,
     pub(crate) counters: Arc<EvaluationCounters>,
     pub(crate) status_document: Document,
+    /// The status document as a server-sent event.
+    pub(crate) status_event: Bytes,
     pub(crate) keyset_document: Document,
     pub(crate) jwks_document: Document,
     /// Unit types that experiments randomise, so that requests need not make their own.
@@ -203,6 +205,7 @@ impl Live {
             tags,
             counters,
             unit_types,
+            status_event: Bytes::from(format!("id: {}\nevent: status\ndata: {status_token}\n\n", status.ep)),
             status_document: Document::new(status_token),
             jwks_document: Document::new(keyset.jwks().to_string()),
             keyset_document: Document::new(keyset_token),

@@ -9,6 +9,7 @@ pub(crate) enum Route {
     Assignments,
     Experiment,
     Status,
+    Stream,
     Keyset,
     Jwks,
     OfrepFlag,
@@ -21,11 +22,12 @@ pub(crate) enum Route {
 }
 
 impl Route {
-    pub(crate) const ALL: [Self; 12] = [
+    pub(crate) const ALL: [Self; 13] = [
         Self::AssignmentsOfUnit,
         Self::Assignments,
         Self::Experiment,
         Self::Status,
+        Self::Stream,
         Self::Keyset,
         Self::Jwks,
         Self::OfrepFlag,
@@ -43,6 +45,7 @@ impl Route {
             Self::Assignments => "/v1/assignments",
             Self::Experiment => "/v1/experiments/{key}",
             Self::Status => "/v1/status",
+            Self::Stream => "/v1/stream",
             Self::Keyset => "/v1/keyset",
             Self::Jwks => "/.well-known/jwks.json",
             Self::OfrepFlag => "/ofrep/v1/evaluate/flags/{key}",
@@ -69,7 +72,9 @@ impl Route {
     pub(crate) const fn methods(self) -> &'static str {
         match self {
             Self::Assignments | Self::OfrepFlag | Self::OfrepFlags => "POST,OPTIONS",
-            Self::AssignmentsOfUnit | Self::Status | Self::Keyset | Self::Jwks => "GET,HEAD,OPTIONS",
+            Self::AssignmentsOfUnit | Self::Status | Self::Stream | Self::Keyset | Self::Jwks => {
+                "GET,HEAD,OPTIONS"
+            }
             Self::Experiment | Self::Health | Self::Ready | Self::Metrics => "GET,HEAD",
             Self::Other => "",
         }
@@ -87,6 +92,7 @@ impl Route {
             Self::AssignmentsOfUnit
             | Self::Assignments
             | Self::Status
+            | Self::Stream
             | Self::Keyset
             | Self::Jwks
             | Self::OfrepFlag

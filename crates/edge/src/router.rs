@@ -8,19 +8,19 @@ use http::header::{
     X_CONTENT_TYPE_OPTIONS,
 };
 use http::{HeaderMap, HeaderValue, Method, StatusCode};
+use tokio::sync::watch;
 
-use crate::Shared;
+use crate::App;
 use crate::caching::NO_STORE;
 use crate::problem::{Code, Problem, quote};
 use crate::route::Route;
 use crate::routes::{
-    Refusal, Request, Response, assignments, experiments, health, keyset, metrics, ofrep, status,
+    Refusal, Request, Response, assignments, experiments, health, keyset, metrics, ofrep, status, stream,
 };
 
 /// What browsers of other origins may do on open routes.
 const OPEN_METHODS: &str = "GET, HEAD, POST";
-const OPEN_REQUEST_HEADERS: &str =
-    "authorization, content-type, if-none-match, traceparent, tracestate, x-api-key, x-edgeseal-timing";
+const OPEN_REQUEST_HEADERS: &str = "authorization, content-type, if-none-match, last-event-id, traceparent, tracestate, x-api-key, x-edgeseal-timing";
 const OPEN_RESPONSE_HEADERS: &str = "etag, retry-after, server-timing, x-edgeseal-previous";
 const PREFLIGHT_MAX_AGE_SECONDS: &str = "86400";
 
@@ -28,7 +28,9 @@ const PREFLIGHT_MAX_AGE_SECONDS: &str = "86400";
 ///
 /// A plain `match` instead of a routing library: what a general router boxes and clones for each request shows in the
 /// profile of a remembered token (docs/decisions/0005-no-router-library.md).
-pub(crate) async fn dispatch(app: &Shared, request: Request) -> Response {
+///
+/// `stop` turns true when the edge shuts down: whatever has no end of its own ends then.
+pub(crate) async fn dispatch(app: &App, stop: &watch::Receiver<bool>, request: Request) -> Response {
     let route = Route::of(request.uri().path());
     let started = Instant::now();
     let mut response = match route {
@@ -39,6 +41,7 @@ pub(crate) async fn dispatch(app: &Shared, request: Request) -> Response {
         Route::Assignments => said(assignments::write(app, request).await),
         Route::Experiment => said(experiments::read(app, request).await),
         Route::Status => said(status::read(app, request).await),
+        Route::Stream => said(stream::read(app, stop, request).await),
         Route::Keyset => said(keyset::read(app, request).await),
         Route::Jwks => said(keyset::read_jwks(app, request).await),
         Route::OfrepFlags => said(ofrep::evaluate_all(app, request).await),

@@ -26,7 +26,7 @@ const PATIENCE: Duration = Duration::from_secs(20);
 
 /// A running edge with the sample experiments published.
 pub(crate) struct TestEdge {
-    pub(crate) edge: Edge,
+    pub(crate) edge: Arc<Edge>,
     pub(crate) clock: Clock,
     pub(crate) parts: Publication,
     pub(crate) addr: SocketAddr,
@@ -53,7 +53,7 @@ impl TestEdge {
     /// Started, but with nothing published yet.
     pub(crate) fn unpublished(config: Config) -> Self {
         let clock = Clock::fixed(Timestamp::from_unix_seconds(START));
-        let edge = Edge::new(config, clock.clone()).unwrap();
+        let edge = Arc::new(Edge::new(config, clock.clone()).unwrap());
         let running = edge.start().unwrap();
         let parts = sample(clock.now());
         Self { edge, clock, parts, addr: running.local_addr(), running }
@@ -75,6 +75,10 @@ impl TestEdge {
 
     pub(crate) fn advance(&self, seconds: i64) {
         self.clock.set(self.clock.now().plus_seconds(seconds));
+    }
+
+    pub(crate) fn shutdown(&self) {
+        self.running.shutdown();
     }
 
     pub(crate) fn connect(&self) -> TcpStream {

@@ -7,6 +7,7 @@ pub(crate) mod keyset;
 pub(crate) mod metrics;
 pub(crate) mod ofrep;
 pub(crate) mod status;
+pub(crate) mod stream;
 
 use std::borrow::Cow;
 
@@ -14,9 +15,9 @@ use bytes::Bytes;
 use edgeseal_core::ids::UnitType;
 use http::header::{CONTENT_TYPE, VARY};
 use http::{HeaderMap, HeaderValue, StatusCode};
-use http_body_util::Full;
 use hyper::body::Incoming;
 
+use crate::body::Body;
 use crate::caching::{is_held, set_validators};
 use crate::problem::Problem;
 use crate::published::{Document, Live};
@@ -24,8 +25,8 @@ use crate::request;
 
 /// A request as hyper hands it over.
 pub(crate) type Request = http::Request<Incoming>;
-/// A reply: always whole, so caches and clients know its length.
-pub(crate) type Response = http::Response<Full<Bytes>>;
+/// A reply.
+pub(crate) type Response = http::Response<Body>;
 
 /// A refusal in the form that its route speaks: problem details, or OFREP's.
 pub(crate) trait Refusal {
@@ -49,7 +50,7 @@ pub(crate) fn cacheable(
     body: Bytes,
 ) -> Response {
     let held = is_held(request, &etag);
-    let mut response = Response::new(if held { Full::default() } else { Full::new(body) });
+    let mut response = Response::new(if held { Body::default() } else { Body::Whole(body) });
     let headers = response.headers_mut();
     headers.reserve(REPLY_HEADERS);
     set_validators(headers, cache_control, etag);
@@ -74,7 +75,7 @@ pub(crate) fn document(
 
 /// A reply for this request only.
 pub(crate) fn uncacheable(content_type: HeaderValue, body: impl Into<Bytes>) -> Response {
-    let mut response = Response::new(Full::new(body.into()));
+    let mut response = Response::new(Body::Whole(body.into()));
     let headers = response.headers_mut();
     headers.reserve(REPLY_HEADERS);
     headers.insert(CONTENT_TYPE, content_type);

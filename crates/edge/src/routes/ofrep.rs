@@ -12,7 +12,6 @@ use edgeseal_core::ids::{UnitId, UnitType};
 use edgeseal_core::ruleset::Experiment;
 use http::header::CONTENT_TYPE;
 use http::{HeaderValue, StatusCode};
-use http_body_util::Full;
 use serde_json::{Map, Value, json};
 
 use super::{Refusal, Request, Response, cacheable, uncacheable};
@@ -210,7 +209,7 @@ impl Refusal for Failure {
         if let (Some(key), Value::Object(members)) = (self.flag, &mut body) {
             members.insert("key".into(), key.into());
         }
-        let mut response = Response::new(Full::from(body.to_string()));
+        let mut response = Response::new(body.to_string().into());
         *response.status_mut() = self.status;
         let headers = response.headers_mut();
         headers.insert(CONTENT_TYPE, JSON);

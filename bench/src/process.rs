@@ -18,6 +18,7 @@ const START_LIMIT: Duration = Duration::from_secs(20);
 pub(crate) struct Binaries {
     pub(crate) edgeseal: PathBuf,
     pub(crate) bare_hyper: PathBuf,
+    pub(crate) bare_stream: PathBuf,
 }
 
 impl Binaries {
@@ -29,7 +30,11 @@ impl Binaries {
             .status()?;
         ensure!(status.success(), "the release build failed");
         let folder = std::env::current_exe()?.parent().context("this program lies in no folder")?.to_owned();
-        Ok(Self { edgeseal: folder.join("edgeseal"), bare_hyper: folder.join("bare_hyper") })
+        Ok(Self {
+            edgeseal: folder.join("edgeseal"),
+            bare_hyper: folder.join("bare_hyper"),
+            bare_stream: folder.join("bare_stream"),
+        })
     }
 }
 
@@ -48,6 +53,7 @@ impl Server {
         let address = TcpListener::bind("127.0.0.1:0")?.local_addr()?;
         let child = Command::new(&binaries.edgeseal)
             .args(["serve", "--quiet", "--threads", "1", "--listen", &address.to_string()])
+            .args(["--control-listen", "127.0.0.1:0"])
             .arg("--experiments")
             .arg(&file)
             .arg("--data-dir")
@@ -61,8 +67,16 @@ impl Server {
 
     /// Bare hyper, answering with `bytes` of body.
     pub(crate) fn bare_hyper(binaries: &Binaries, bytes: usize) -> anyhow::Result<Self> {
-        let mut child =
-            Command::new(&binaries.bare_hyper).arg(bytes.to_string()).stdout(Stdio::piped()).spawn()?;
+        Self::bare(&binaries.bare_hyper, bytes)
+    }
+
+    /// A bare fan-out of events of `bytes`.
+    pub(crate) fn bare_stream(binaries: &Binaries, bytes: usize) -> anyhow::Result<Self> {
+        Self::bare(&binaries.bare_stream, bytes)
+    }
+
+    fn bare(binary: &Path, bytes: usize) -> anyhow::Result<Self> {
+        let mut child = Command::new(binary).arg(bytes.to_string()).stdout(Stdio::piped()).spawn()?;
         let mut line = String::new();
         BufReader::new(child.stdout.take().context("no output")?).read_line(&mut line)?;
         Ok(Self { child, address: line.trim().parse()? })
@@ -93,11 +107,16 @@ impl Server {
 
     /// Resident memory now, in MiB.
     pub(crate) fn resident_mib(&self) -> anyhow::Result<f64> {
-        let text = std::fs::read_to_string(format!("/proc/{}/status", self.child.id()))?;
-        let line = text.lines().find(|line| line.starts_with("VmRSS:")).context("no VmRSS")?;
-        let kib: f64 = line.split_whitespace().nth(1).context("no VmRSS")?.parse()?;
-        Ok(kib / 1024.0)
+        resident_mib(self.child.id())
     }
+}
+
+/// Resident memory of a process now, in MiB.
+pub(crate) fn resident_mib(pid: u32) -> anyhow::Result<f64> {
+    let text = std::fs::read_to_string(format!("/proc/{pid}/status"))?;
+    let line = text.lines().find(|line| line.starts_with("VmRSS:")).context("no VmRSS")?;
+    let kib: f64 = line.split_whitespace().nth(1).context("no VmRSS")?.parse()?;
+    Ok(kib / 1024.0)
 }
 
 impl Drop for Server {

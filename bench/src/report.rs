@@ -31,7 +31,15 @@ pub(crate) struct Yardstick {
     pub(crate) name: &'static str,
     pub(crate) value: f64,
     pub(crate) ratio: f64,
-    pub(crate) target_ratio: f64,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub(crate) target_ratio: Option<f64>,
+}
+
+impl Yardstick {
+    /// A yardstick to read a figure by, where no ratio is promised.
+    pub(crate) fn plain(name: &'static str, value: f64, ours: f64) -> Self {
+        Self { name, value, ratio: ours / value, target_ratio: None }
+    }
 }
 
 impl Report {
@@ -59,10 +67,10 @@ impl Report {
             line += &format!("  (target {target} {unit})");
         }
         if let Some(yardstick) = &yardstick {
-            line += &format!(
-                "  = {:.2} x {} of {:.2} {unit} (target {} x)",
-                yardstick.ratio, yardstick.name, yardstick.value, yardstick.target_ratio
-            );
+            line += &format!("  = {:.2} x {} of {:.2} {unit}", yardstick.ratio, yardstick.name, yardstick.value);
+            if let Some(target) = yardstick.target_ratio {
+                line += &format!(" (target {target} x)");
+            }
         }
         println!("{line}");
         self.figures.push(Figure { section: self.section, name, value, unit, target, yardstick });

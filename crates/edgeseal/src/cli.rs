@@ -8,12 +8,16 @@ use clap::{Args, CommandFactory, Parser, Subcommand};
 use crate::commands;
 use crate::data_dir::DEFAULT_DATA_DIR;
 use crate::exit::{EXIT_CODES_HELP, Failure, Outcome};
+use crate::master_key::MASTER_KEY_VARIABLE;
 use crate::output::Output;
 
 /// Prefix of every environment variable that Edgeseal reads.
 const VARIABLE_PREFIX: &str = "EDGESEAL_";
 /// Prefix of the variables that only the test suites read; a developer may have them exported.
 const TEST_VARIABLE_PREFIX: &str = "EDGESEAL_TEST_";
+
+/// Variables that hold a secret, for which there is no flag: everybody on the machine can read a command line.
+const VARIABLES_WITHOUT_FLAG: [&str; 1] = [MASTER_KEY_VARIABLE];
 
 /// Experiments on signed edge evaluation: the edge signs which variant a user sees, any cache may keep the
 /// answer, and the client verifies it.
@@ -40,17 +44,51 @@ pub(crate) struct GlobalArgs {
 /// What Edgeseal can do.
 #[derive(Debug, Subcommand)]
 pub(crate) enum Command {
-    /// Serve signed assignments over HTTP
+    /// Serve everything from one process: signed assignments, and the API to change experiments
     #[command(after_help = EXIT_CODES_HELP)]
     Serve(commands::serve::ServeArgs),
+    /// Run the control plane alone, on PostgreSQL or a SQLite file
+    #[command(after_help = EXIT_CODES_HELP)]
+    Control(commands::control::ControlArgs),
+    /// Run an edge alone, or list the edges of a control plane
+    #[command(after_help = EXIT_CODES_HELP)]
+    Edge(commands::edge::EdgeArgs),
+    /// Create or update the schema of a database
+    #[command(after_help = EXIT_CODES_HELP)]
+    Migrate(commands::migrate::MigrateArgs),
     /// Show which variants a unit gets, and why
     Evaluate(commands::evaluate::EvaluateArgs),
     /// Verify a token step by step
     #[command(after_help = EXIT_CODES_HELP)]
     Verify(commands::verify::VerifyArgs),
-    /// List, rotate and retire the keys of a data directory
-    #[command(subcommand, after_help = EXIT_CODES_HELP)]
-    Keys(commands::keys::KeysCommand),
+    /// Keep an API token for a control plane, so that later commands need no flags
+    #[command(after_help = EXIT_CODES_HELP)]
+    Login(commands::login::LoginArgs),
+    /// Forget what `login` keeps
+    Logout(commands::login::LogoutArgs),
+    /// Show whose token is used, and what it may do
+    Whoami(commands::login::WhoamiArgs),
+    /// Make an environment what an experiments file says, and show what that changes
+    #[command(after_help = EXIT_CODES_HELP)]
+    Apply(commands::apply::ApplyArgs),
+    /// List, show, start, pause and stop experiments
+    #[command(after_help = EXIT_CODES_HELP)]
+    Experiment(commands::experiment::ExperimentArgs),
+    /// List and create environments
+    #[command(after_help = EXIT_CODES_HELP)]
+    Environment(commands::environment::EnvironmentArgs),
+    /// Create, list and revoke API tokens
+    #[command(after_help = EXIT_CODES_HELP)]
+    Token(commands::token::TokenArgs),
+    /// List, rotate, retire and revoke the keys of an environment
+    #[command(after_help = EXIT_CODES_HELP)]
+    Keys(commands::keys::KeysArgs),
+    /// Read the audit log, and check that nobody altered it
+    #[command(after_help = EXIT_CODES_HELP)]
+    Audit(commands::audit::AuditArgs),
+    /// Look for what is wrong or about to be, and say what to do
+    #[command(after_help = EXIT_CODES_HELP)]
+    Doctor(commands::doctor::DoctorArgs),
     /// Check an experiments file, or build a snapshot from it
     #[command(subcommand, after_help = EXIT_CODES_HELP)]
     Snapshot(commands::snapshot::SnapshotCommand),
@@ -76,14 +114,6 @@ pub(crate) struct DataDirArgs {
     pub(crate) data_dir: PathBuf,
 }
 
-/// Where the master key is, when not in the data directory.
-#[derive(Debug, Args)]
-pub(crate) struct MasterKeyArgs {
-    /// File with the master key that encrypts the private keys [default: master.key in the data directory]
-    #[arg(long, value_name = "FILE", env = "EDGESEAL_MASTER_KEY_FILE")]
-    pub(crate) master_key_file: Option<PathBuf>,
-}
-
 impl GlobalArgs {
     /// Where results go.
     pub(crate) fn output(&self) -> Output {
@@ -93,7 +123,8 @@ impl GlobalArgs {
 
 /// Refuses `EDGESEAL_*` variables that no flag reads: a typo would otherwise be silently without effect.
 pub(crate) fn refuse_unknown_variables() -> Outcome<()> {
-    let known = known_variables(&Cli::command());
+    let mut known = known_variables(&Cli::command());
+    known.extend(VARIABLES_WITHOUT_FLAG.map(str::to_owned));
     for (name, _) in std::env::vars_os() {
         let Some(name) = name.to_str() else { continue };
         let ours = name.starts_with(VARIABLE_PREFIX) && !name.starts_with(TEST_VARIABLE_PREFIX);

@@ -1,13 +1,15 @@
-//! The data directory: what `serve` keeps between runs, and how it is written so that a crash never spoils it.
+//! The data directory of `serve` and the state directory of `edge`: what outlives a run, written so that a crash never
+//! spoils it.
 //!
 //! | file | what it is |
 //! | --- | --- |
-//! | `master.key` | 32 random bytes (base64url) that encrypt the private keys; may live elsewhere |
-//! | `keyring.json` | keys: public part in the clear, private part encrypted under the master key |
-//! | `root.jwk` | the public root key, which SDKs and `edgeseal verify` pin |
-//! | `keyset.jwt`, `snapshot.jwt` | the last ones signed; `snapshot.previous.jwt` is the one before |
-//! | `state.json` | counters that must never go backwards |
-//! | `serve.lock`, `keyring.lock` | held while a process works on the directory |
+//! | `master.key` | 32 random bytes (base64url) that encrypt private keys; may live elsewhere |
+//! | `edgeseal.db` | `serve` only: experiments, history, keys, tokens and the audit log (SQLite) |
+//! | `root.jwk` | the public root key, which clients and `edgeseal verify` pin |
+//! | `keyset.jwt`, `snapshot.jwt`, `status.jwt` | what the edge took over last; `*.previous.jwt` are the ones before |
+//! | `edge-keys` | what the edge signs with, encrypted under the master key |
+//! | `edge-id` | tells this edge from others in the control plane's list |
+//! | `serve.lock` | held while a process works on the directory |
 
 use std::fs::{self, DirBuilder, File, OpenOptions, TryLockError};
 use std::io::{self, Write};
@@ -23,15 +25,15 @@ const MAX_READ_BYTES: u64 = 17 * 1024 * 1024;
 
 /// The files of a data directory.
 pub(crate) mod file {
+    use edgeseal_edge::feed::StateFile;
+
     pub(crate) const MASTER_KEY: &str = "master.key";
-    pub(crate) const KEYRING: &str = "keyring.json";
-    pub(crate) const ROOT: &str = "root.jwk";
-    pub(crate) const KEYSET: &str = "keyset.jwt";
-    pub(crate) const SNAPSHOT: &str = "snapshot.jwt";
-    pub(crate) const SNAPSHOT_PREVIOUS: &str = "snapshot.previous.jwt";
-    pub(crate) const STATE: &str = "state.json";
+    pub(crate) const DATABASE: &str = "edgeseal.db";
+    pub(crate) const EDGE_KEYS: &str = StateFile::EdgeKeys.name();
+    pub(crate) const ROOT: &str = StateFile::Root.name();
+    pub(crate) const KEYSET: &str = StateFile::Keyset.name();
+    pub(crate) const SNAPSHOT: &str = StateFile::Snapshot.name();
     pub(crate) const SERVE_LOCK: &str = "serve.lock";
-    pub(crate) const KEYRING_LOCK: &str = "keyring.lock";
 }
 
 /// A data directory that exists.

@@ -1,19 +1,26 @@
 //! `edgeseal`, the one binary: reads the command line and hands over to one file per subcommand.
 //!
-//! Everything that touches flags, environment, files and the clock is in this crate; what it decides with is in
-//! `edgeseal-core`, what it serves with in `edgeseal-edge`.
+//! Everything that touches flags, environment, files and the clock is in this crate, and here the parts are put
+//! together: `edgeseal-control` on a store, `edgeseal-edge` on its feed.
 
+mod api_client;
 mod cli;
 mod clock;
 mod commands;
 mod data_dir;
+mod databases;
+mod edge_state;
 mod exit;
 mod experiments_file;
 mod http_client;
-mod keystore;
+mod login_file;
+mod master_key;
 mod output;
+mod plane;
+mod printable;
+mod redis;
 mod ruleset_source;
-mod snapshot_store;
+mod stop;
 mod telemetry;
 
 use std::panic::{AssertUnwindSafe, catch_unwind};
@@ -48,10 +55,25 @@ fn main() -> ExitCode {
 fn run(cli: Cli) -> Outcome {
     let output = cli.global.output();
     match cli.command {
-        Command::Serve(args) => commands::serve::run(args, output),
+        Command::Serve(args) => commands::serve::run(&args, output),
         Command::Evaluate(args) => commands::evaluate::run(&args, output),
         Command::Verify(args) => commands::verify::run(&args, output),
-        Command::Keys(command) => commands::keys::run(command, output),
+        Command::Login(args) => commands::login::login(&args, output),
+        Command::Logout(args) => commands::login::logout(&args, output),
+        Command::Whoami(args) => commands::login::whoami(&args, output),
+        Command::Apply(args) => commands::apply::run(&args, output),
+        Command::Experiment(args) => commands::experiment::run(&args, output),
+        Command::Environment(args) => commands::environment::run(&args, output),
+        Command::Token(args) => commands::token::run(&args, output),
+        Command::Keys(args) => commands::keys::run(&args, output),
+        Command::Control(args) => commands::control::run(&args, output),
+        Command::Edge(args) => match &args.command {
+            Some(commands::edge_list::EdgeCommand::List(list)) => commands::edge_list::run(list, output),
+            None => commands::edge::run(&args, output),
+        },
+        Command::Migrate(args) => commands::migrate::run(&args, output),
+        Command::Audit(args) => commands::audit::run(&args, output),
+        Command::Doctor(args) => commands::doctor::run(&args, output),
         Command::Snapshot(command) => commands::snapshot::run(&command, output),
         Command::Schema => commands::schema::run(output),
         Command::LeakTest(args) => commands::leak_test::run(&args, output),

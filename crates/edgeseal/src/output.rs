@@ -58,9 +58,14 @@ impl Output {
         }
     }
 
+    /// Whether stdout is a terminal that wants colours, and with them signs beyond ASCII.
+    pub(crate) fn rich(self) -> bool {
+        !self.json && colours_wanted(&io::stdout())
+    }
+
     /// `text` in a colour, if stdout is a terminal that wants colours.
     pub(crate) fn paint(self, tone: Tone, text: impl fmt::Display) -> String {
-        if self.json || !colours_wanted(&io::stdout()) {
+        if !self.rich() {
             return text.to_string();
         }
         let code = match tone {

@@ -2,16 +2,19 @@
 
 use std::path::{Path, PathBuf};
 
+use base64::Engine;
+use base64::prelude::BASE64_URL_SAFE_NO_PAD as BASE64URL;
 use clap::Args;
+use edgeseal_core::ids::Environment;
+use edgeseal_core::sealing::{Keyset, verify_snapshot_at_rest};
 use edgeseal_core::snapshot::Snapshot;
 
 use crate::cli::DataDirArgs;
 use crate::clock;
+use crate::commands::verify::read_root_key;
 use crate::data_dir::{DataDir, file};
-use crate::exit::{Failure, Outcome};
+use crate::exit::{Failure, OrExit, Outcome};
 use crate::experiments_file::ExperimentsFile;
-use crate::keystore::Keyring;
-use crate::snapshot_store;
 
 /// Flags that choose a ruleset.
 #[derive(Debug, Args)]
@@ -43,14 +46,37 @@ impl SourceArgs {
     }
 }
 
-/// The snapshot that the data directory last served, its signature checked; `None` when there is none.
+/// The snapshot that the directory last served, checked against the root key pinned there; `None` when there is none.
 fn served(path: &Path) -> Outcome<Option<Snapshot>> {
-    if !path.join(file::KEYRING).exists() {
+    if !path.join(file::SNAPSHOT).exists() {
         return Ok(None);
     }
-    let data_dir = DataDir::open(path)?;
-    let Some(keyring) = Keyring::load(&data_dir)? else { return Ok(None) };
-    snapshot_store::read(&data_dir, file::SNAPSHOT, &keyring, clock::now())
+    let dir = DataDir::open(path)?;
+    let text = |name: &str| -> Outcome<Option<String>> {
+        let bytes = dir.read(name)?;
+        bytes.map(|bytes| String::from_utf8(bytes).or_no(|| place(path, name))).transpose()
+    };
+    let (Some(keyset), Some(snapshot)) = (text(file::KEYSET)?, text(file::SNAPSHOT)?) else {
+        return Ok(None);
+    };
+    let root = read_root_key(&path.join(file::ROOT).display().to_string())?;
+    let environment = issuer(&keyset)
+        .ok_or_else(|| Failure::no(format_args!("{}: not a keyset", place(path, file::KEYSET))))?;
+    let keyset = Keyset::verify_at_rest(&keyset, &root, &environment).or_no(|| place(path, file::KEYSET))?;
+    let claims = verify_snapshot_at_rest(&snapshot, &keyset, &environment, None)
+        .or_no(|| place(path, file::SNAPSHOT))?;
+    Ok(Some(serde_json::from_value(claims).or_no(|| place(path, file::SNAPSHOT))?))
+}
+
+fn place(path: &Path, name: &str) -> String {
+    format!("'{}' is refused", path.join(name).display())
+}
+
+/// The environment that a token names; its signature is checked afterwards, for that environment.
+fn issuer(token: &str) -> Option<Environment> {
+    let claims = BASE64URL.decode(token.split('.').nth(1)?).ok()?;
+    let claims: serde_json::Value = serde_json::from_slice(&claims).ok()?;
+    Environment::parse(claims.get("iss")?.as_str()?).ok()
 }
 
 fn nothing_served(path: &Path) -> Failure {

@@ -21,6 +21,17 @@ use crate::output::colours_wanted;
 /// Path that OTLP over HTTP adds for traces (OTLP specification, "OTLP/HTTP Request").
 const TRACES_PATH: &str = "/v1/traces";
 
+/// Whose logs and spans count: the targets are the names of our crates.
+const OUR_CRATES: [&str; 7] = [
+    "edgeseal",
+    "edgeseal_control",
+    "edgeseal_edge",
+    "edgeseal_store",
+    "edgeseal_store_postgres",
+    "edgeseal_store_redis",
+    "edgeseal_store_sqlite",
+];
+
 /// Flags about logs and spans.
 #[derive(Debug, Args)]
 pub(crate) struct TelemetryArgs {
@@ -76,15 +87,11 @@ impl Telemetry {
                 .boxed(),
         };
         // Only what this program says itself: a collector that is down must not fill the log with its client's woes.
-        let own = Targets::new()
-            .with_default(LevelFilter::ERROR)
-            .with_target("edgeseal", level)
-            .with_target("edgeseal_edge", level);
+        let own = OUR_CRATES.map(|name| (name, level));
+        let own = Targets::new().with_default(LevelFilter::ERROR).with_targets(own);
         let exporter = args.otlp_endpoint.as_deref().map(exporter).transpose()?;
         let spans = exporter.as_ref().map(|provider| {
-            let spans = Targets::new()
-                .with_target("edgeseal", LevelFilter::DEBUG)
-                .with_target("edgeseal_edge", LevelFilter::DEBUG);
+            let spans = Targets::new().with_targets(OUR_CRATES.map(|name| (name, LevelFilter::DEBUG)));
             tracing_opentelemetry::layer().with_tracer(provider.tracer("edgeseal")).with_filter(spans)
         });
         tracing_subscriber::registry()

@@ -10,7 +10,7 @@ use redis::{
     RedisError, RedisResult, TlsCertificates,
 };
 
-use crate::error::{CacheError, OpenError, is_refusal};
+use crate::error::{CacheError, OpenError, is_answer, is_refusal};
 
 const CONNECT_WITHIN: Duration = Duration::from_secs(2);
 /// Long enough for the longest snapshot over 30 Mbit/s; also how long a server that hangs goes unnoticed.
@@ -80,6 +80,8 @@ impl Server {
         let address = self.address();
         if is_refusal(&source) {
             CacheError::Refused { address, pattern: format!("{}edgeseal:*", self.prefix), source }
+        } else if is_answer(&source) {
+            CacheError::Failed { address, source }
         } else {
             CacheError::Unreachable { address, source }
         }

@@ -43,6 +43,14 @@ pub enum CacheError {
         /// What the driver said.
         source: RedisError,
     },
+    /// Redis answers with an error: it is full, loading, read-only.
+    #[error("Redis at {address} could not do it: {source}")]
+    Failed {
+        /// Host, port and number of the database.
+        address: String,
+        /// What the driver said.
+        source: RedisError,
+    },
     /// Redis answers, and has nothing for the environment: nobody announced yet, or it was emptied.
     #[error("the key `{key}` in Redis is empty; the control plane fills it within seconds when it runs")]
     Empty {
@@ -74,8 +82,17 @@ pub enum CacheError {
     Deaf,
 }
 
-/// Errors that the server answers with and that no second attempt will change.
+/// Whether the server minds who is asking. What a script may not do has no code of its own, only these words of
+/// Valkey and Redis.
 pub(crate) fn is_refusal(error: &RedisError) -> bool {
+    let words = error.detail().unwrap_or_default();
     error.kind() == ErrorKind::AuthenticationFailed
         || matches!(error.code(), Some("NOAUTH" | "NOPERM" | "WRONGPASS"))
+        || words.contains("ACL failure in script")
+        || words.contains("The user executing the script can't run this command")
+}
+
+/// Whether the server answered at all.
+pub(crate) fn is_answer(error: &RedisError) -> bool {
+    matches!(error.kind(), ErrorKind::Server(_)) || error.code().is_some()
 }

@@ -1,5 +1,6 @@
 //! `edgeseal docs`: documents that are generated from the code, so that a test can tell when they are stale.
 
+use std::collections::BTreeSet;
 use std::fmt::Write;
 
 use clap::{CommandFactory, Subcommand};
@@ -32,7 +33,7 @@ fn configuration() -> String {
     );
     let mut root = Cli::command();
     root.build();
-    section(&mut text, &root, "edgeseal");
+    section(&mut text, &root, "edgeseal", &BTreeSet::new());
     let codes = EXIT_CODES_HELP.lines().skip(1).map(str::trim).filter_map(|line| line.split_once(' '));
     text.push_str("\n## Exit codes\n\n| code | meaning |\n| --- | --- |\n");
     for (code, meaning) in codes {
@@ -42,12 +43,15 @@ fn configuration() -> String {
     text
 }
 
-fn section(text: &mut String, command: &clap::Command, path: &str) {
+/// `inherited`: flags that the sections above have told of already.
+fn section(text: &mut String, command: &clap::Command, path: &str, inherited: &BTreeSet<&str>) {
     let arguments: Vec<_> = command
         .get_arguments()
         .filter(|arg| !arg.is_hide_set() && !matches!(arg.get_id().as_str(), "help" | "version"))
-        .filter(|arg| path == "edgeseal" || !arg.is_global_set())
+        .filter(|arg| !arg.is_global_set() || !inherited.contains(arg.get_id().as_str()))
         .collect();
+    let global = arguments.iter().filter(|arg| arg.is_global_set()).map(|arg| arg.get_id().as_str());
+    let inherited: BTreeSet<&str> = inherited.iter().copied().chain(global).collect();
     let about = command.get_about().map(ToString::to_string).unwrap_or_default();
     let _ = write!(text, "\n## `{path}`\n\n{about}\n");
     if !arguments.is_empty() {
@@ -68,7 +72,7 @@ fn section(text: &mut String, command: &clap::Command, path: &str) {
     for command in
         command.get_subcommands().filter(|command| !command.is_hide_set() && command.get_name() != "help")
     {
-        section(text, command, &format!("{path} {}", command.get_name()));
+        section(text, command, &format!("{path} {}", command.get_name()), &inherited);
     }
 }
 

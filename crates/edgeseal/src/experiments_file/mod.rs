@@ -115,7 +115,13 @@ impl ExperimentsFile {
         Ok(())
     }
 
-    fn refusal(&self, pointer: &str, why: &dyn fmt::Display) -> Refusal {
+    /// Whether the file itself names its environment.
+    pub(crate) fn names_environment(&self) -> bool {
+        self.names_environment
+    }
+
+    /// Refuses the value at `pointer`, or the nearest one around it that the file holds.
+    pub(crate) fn refusal(&self, pointer: &str, why: &dyn fmt::Display) -> Refusal {
         let fault = FileFault::new(self.source.positions().of_value(pointer), why);
         Refusal { name: self.source.name.clone(), fault }
     }

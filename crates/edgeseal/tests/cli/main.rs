@@ -8,6 +8,7 @@ mod experiments_file;
 mod generated;
 mod keys;
 mod leak_test;
+mod remote;
 mod serve;
 mod telemetry;
 mod verify;

@@ -230,10 +230,18 @@ async fn the_number_of_the_database_is_heeded() {
 }
 
 #[tokio::test]
+async fn a_server_that_is_full_is_said_to_answer() {
+    let world = World::new(Redis::start_own());
+    let _: redis::Value = world.command(&["CONFIG", "SET", "maxmemory", "1"]).await;
+    let trouble =
+        world.notices.announce(&world.environment, &set(1, 1, 1, 100)).await.unwrap_err().to_string();
+    assert!(trouble.contains("could not do it") && trouble.contains("memory"), "{trouble}");
+}
+
+#[tokio::test]
 async fn the_rights_that_the_refusal_names_are_enough() {
-    let redis = Redis::start_own();
     let users: [(&str, &[&str]); 2] = [("control", CONTROL_RIGHTS), ("edge", EDGE_RIGHTS)];
-    let world = World::new(redis);
+    let world = World::new(Redis::start_own());
     for (user, rights) in users {
         let base = ["ACL", "SETUSER", user, "on", ">pass", "~edgeseal:*", "&edgeseal:*"];
         let _: redis::Value = world.command(&[&base, rights].concat()).await;

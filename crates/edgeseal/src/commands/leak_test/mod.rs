@@ -11,6 +11,7 @@ use std::io::{IsTerminal, stderr};
 use std::sync::Arc;
 
 use clap::Args;
+use edgeseal_control::keys::random_bytes;
 use edgeseal_core::ids::{Environment, UnitType};
 use edgeseal_core::snapshot::{ExperimentRecord, ExperimentState, Snapshot};
 use indicatif::{ProgressBar, ProgressDrawTarget, ProgressStyle};
@@ -20,7 +21,6 @@ use crate::commands::evaluate::parse_attributes;
 use crate::commands::verify::trust::{Trust, TrustArgs};
 use crate::exit::{Exit, Failure, OrExit, Outcome};
 use crate::http_client;
-use crate::keystore::random_bytes;
 use crate::output::Output;
 use crate::ruleset_source::SourceArgs;
 use probe::{Probe, Tally};
@@ -78,7 +78,11 @@ pub(crate) fn run(args: &LeakTestArgs, output: Output) -> Outcome {
     let attributes = parse_attributes(&args.attributes)?;
     let seed = match &args.seed {
         Some(seed) => seed.clone(),
-        None => random_bytes::<4>()?.iter().map(|byte| format!("{byte:02x}")).collect(),
+        None => random_bytes::<4>()
+            .map_err(anyhow::Error::from)?
+            .iter()
+            .map(|byte| format!("{byte:02x}"))
+            .collect(),
     };
     let tally = http_client::block_on(async {
         let edge = args.url.trim_end_matches('/').to_owned();

@@ -20,6 +20,8 @@ use crate::http_client;
 use crate::output::{JSON_FORMAT, Output, Tone};
 use trust::{Trust, TrustArgs};
 
+pub(crate) use trust::read_root_key;
+
 /// Flags of `verify`.
 #[derive(Debug, Args)]
 pub(crate) struct VerifyArgs {

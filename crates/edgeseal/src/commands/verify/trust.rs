@@ -133,15 +133,24 @@ async fn status(
 /// The pinned root key and where it came from; `None` when nothing pins one.
 fn root_key(args: &TrustArgs) -> Outcome<Option<(PublicKey, String)>> {
     let pinned = args.data_dir.data_dir.join(file::ROOT);
-    let (text, origin) = match args.root_key.as_deref().map(str::trim) {
-        Some(jwk) if jwk.starts_with('{') => (jwk.to_owned(), "--root-key".to_owned()),
-        Some(path) => (read_file(Path::new(path))?, path.to_owned()),
-        None if pinned.exists() => (read_file(&pinned)?, pinned.display().to_string()),
+    let given = match args.root_key.as_deref() {
+        Some(given) => given.to_owned(),
+        None if pinned.exists() => pinned.display().to_string(),
         None => return Ok(None),
     };
+    let key = read_root_key(&given)?;
+    Ok(Some((key, if given.trim().starts_with('{') { "--root-key".to_owned() } else { given })))
+}
+
+/// A public root key: the JWK itself, or the path of a file with one.
+pub(crate) fn read_root_key(given: &str) -> Outcome<PublicKey> {
+    let given = given.trim();
+    let (text, origin) = match given.strip_prefix('{') {
+        Some(_) => (given.to_owned(), "--root-key"),
+        None => (read_file(Path::new(given))?, given),
+    };
     let jwk: Value = serde_json::from_str(&text).or_no(|| format!("the root key in {origin} is not JSON"))?;
-    let key = PublicKey::from_jwk(&jwk).or_no(|| format!("the root key in {origin}"))?;
-    Ok(Some((key, origin)))
+    PublicKey::from_jwk(&jwk).or_no(|| format!("the root key in {origin}"))
 }
 
 /// The edge keys from the unsigned JWK set, for whoever has pinned nothing.

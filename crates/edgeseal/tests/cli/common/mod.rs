@@ -109,6 +109,10 @@ pub(crate) fn run_with_input(args: &[&str], input: &str) -> Finished {
 pub(crate) struct Serving {
     child: Child,
     pub(crate) url: String,
+    /// Address of the API.
+    pub(crate) control: String,
+    /// Of the first start only.
+    pub(crate) admin_token: Option<String>,
     log: std::sync::Arc<std::sync::Mutex<String>>,
 }
 
@@ -126,6 +130,8 @@ impl Serving {
                 "serve",
                 "--json",
                 "--listen",
+                "127.0.0.1:0",
+                "--control-listen",
                 "127.0.0.1:0",
                 "--poll-interval-ms",
                 "25",
@@ -158,7 +164,9 @@ impl Serving {
                 log.push('\n');
             }
         });
-        Ok(Self { child, url: banner["url"].as_str().unwrap().to_owned(), log })
+        let text = |name: &str| banner[name].as_str().map(str::to_owned);
+        let (url, control) = (text("url").unwrap(), text("control").unwrap());
+        Ok(Self { child, url, control, admin_token: text("adminToken"), log })
     }
 
     pub(crate) fn log(&self) -> String {

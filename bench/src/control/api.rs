@@ -1,0 +1,54 @@
+//! The few calls of the API that the benchmark makes.
+
+use anyhow::{Context, ensure};
+use reqwest::{Client, Method};
+use serde_json::{Value, json};
+
+use super::plane::Plane;
+
+/// A client with the admin token of a plane.
+#[derive(Clone)]
+pub(super) struct Api {
+    client: Client,
+    base: String,
+    token: String,
+}
+
+impl Api {
+    pub(super) fn new(plane: &Plane) -> Self {
+        Self {
+            client: Client::new(),
+            base: format!("{}/api/v1", plane.url),
+            token: plane.admin.clone(),
+        }
+    }
+
+    pub(super) async fn call(&self, method: Method, path: &str, body: Option<&Value>) -> anyhow::Result<Value> {
+        let mut request = self.client.request(method, format!("{}{path}", self.base)).bearer_auth(&self.token);
+        if let Some(body) = body {
+            request = request.json(body);
+        }
+        let answer = request.send().await?;
+        let status = answer.status();
+        let text = answer.text().await?;
+        ensure!(status.is_success(), "{path}: {status} {text}");
+        Ok(if text.is_empty() { Value::Null } else { serde_json::from_str(&text)? })
+    }
+
+    /// Makes `definition` the state of the environment.
+    pub(super) async fn apply(&self, definition: &Value) -> anyhow::Result<()> {
+        self.call(Method::POST, "/apply", Some(&json!({ "definition": definition }))).await.map(drop)
+    }
+
+    /// Creates a token for edges.
+    pub(super) async fn edge_token(&self) -> anyhow::Result<String> {
+        let body = json!({ "name": "bench", "scope": "edge" });
+        let created = self.call(Method::POST, "/tokens", Some(&body)).await?;
+        Ok(created["token"].as_str().context("no token")?.to_owned())
+    }
+
+    /// `pause` or `resume` an experiment.
+    pub(super) async fn transition(&self, experiment: &str, verb: &str) -> anyhow::Result<()> {
+        self.call(Method::POST, &format!("/experiments/{experiment}/{verb}"), Some(&json!({}))).await.map(drop)
+    }
+}

@@ -1,0 +1,124 @@
+"""The API is what its OpenAPI document says: schemathesis asks what the document allows and what it forbids, and
+reads every answer by it. Nothing is random, so a failure comes again."""
+
+import urllib.request
+from pathlib import Path
+
+import hypothesis
+import pytest
+import schemathesis
+from hypothesis import strategies as st
+from hypothesis.configuration import set_hypothesis_home_dir
+from schemathesis import GenerationMode
+from schemathesis.checks import not_a_server_error
+from schemathesis.core.failures import FailureGroup
+from schemathesis.specs.openapi.checks import (
+    content_type_conformance,
+    negative_data_rejection,
+    response_headers_conformance,
+    response_schema_conformance,
+    status_code_conformance,
+)
+
+# Not a folder in the tree.
+set_hypothesis_home_dir(Path(__file__).parents[2] / ".cache/hypothesis")
+
+# For each operation and each kind of request.
+EXAMPLES = 20
+ANSWER_WITHIN_SECONDS = 10
+# Its answer never ends; a test of its own reads how it begins.
+STREAM = "streamEdge"
+
+AS_DOCUMENTED = [
+    not_a_server_error,
+    status_code_conformance,
+    content_type_conformance,
+    response_headers_conformance,
+    response_schema_conformance,
+]
+REFUSED_AS_DOCUMENTED = [*AS_DOCUMENTED, negative_data_rejection]
+
+
+@pytest.fixture(scope="module")
+def operations(control):
+    """Every operation of the document but the stream, by its id."""
+    config = schemathesis.Config(seed=1)
+    config.cache.enabled = False
+    # Requests without a good token are left to the test of every route with every scope: whoever sends many is locked
+    # out for a minute.
+    config.projects.default.generation.update(with_security_parameters=False)
+    document = schemathesis.openapi.from_url(f"{control.url}/api/v1/openapi.json", config=config)
+    operations = {found.ok().definition.raw["operationId"]: found.ok() for found in document.get_all_operations()}
+    del operations[STREAM]
+    return operations
+
+
+def test_every_operation_of_the_document_is_exercised(operations, control):
+    paths = control.get("/api/v1/openapi.json")["paths"]
+    written = {operation["operationId"] for path in paths.values() for operation in path.values()}
+    assert operations.keys() | {STREAM} == written
+
+
+def test_what_the_document_allows_is_answered_as_documented(operations, control):
+    exercise(operations, control, GenerationMode.POSITIVE, AS_DOCUMENTED)
+
+
+def test_what_the_document_forbids_is_refused_as_documented(operations, control):
+    exercise(operations, control, GenerationMode.NEGATIVE, REFUSED_AS_DOCUMENTED)
+
+
+def test_the_stream_begins_with_an_event(control):
+    request = urllib.request.Request(f"{control.url}/api/v1/edge/stream", headers=control.headers("edge"))
+    with urllib.request.urlopen(request, timeout=ANSWER_WITHIN_SECONDS) as stream:
+        assert stream.headers["content-type"].startswith("text/event-stream")
+        assert stream.readline().strip()
+
+
+def exercise(operations, control, mode, checks):
+    """Sends examples to every operation and fails with what was wrong with any of them."""
+    failures, answers = [], {}
+    for name, operation in operations.items():
+        if mode.is_negative and not can_be_wrong(operation):
+            continue
+        answers[name] = set()
+        try:
+            send_examples(operation, control, mode, checks, answers[name])
+        except (FailureGroup, hypothesis.errors.HypothesisException, AssertionError) as failure:
+            failures.append(f"{operation.label}\n{failure}")
+    answered = "\n".join(f"{name}: {sorted(statuses)}" for name, statuses in answers.items())
+    print(f"{len(answers)} operations exercised\n{answered}")
+    assert not failures, "\n\n".join([f"{len(failures)} of {len(answers)} operations failed", *failures])
+    assert all(answers.values())
+
+
+def send_examples(operation, control, mode, checks, answers):
+    headers = control.headers("edge" if "/edge/" in operation.path else "admin")
+    known = control.known_parameters(operation.path)
+
+    # Not shrunk: a shorter example would cost more requests than it saves reading.
+    @hypothesis.settings(
+        max_examples=EXAMPLES,
+        derandomize=True,
+        database=None,
+        deadline=None,
+        phases=[hypothesis.Phase.generate],
+        suppress_health_check=list(hypothesis.HealthCheck),
+    )
+    @hypothesis.given(data=st.data())
+    def send(data):
+        case = data.draw(operation.as_strategy(generation_mode=mode))
+        # What is made up is never there: every second request is for something that is.
+        if known and not mode.is_negative and data.draw(st.booleans()):
+            case.path_parameters.update(data.draw(st.sampled_from(known)))
+            if "If-Match" in operation.headers:
+                case.headers["If-Match"] = "*"
+        answer = case.call_and_validate(headers=headers, checks=checks, timeout=ANSWER_WITHIN_SECONDS)
+        answers.add(answer.status_code)
+
+    send()
+
+
+def can_be_wrong(operation):
+    """Whether anything can be sent to it that the document forbids."""
+    raw = operation.definition.raw
+    return "parameters" in raw or "requestBody" in raw

@@ -1,8 +1,9 @@
 # The few commands a person needs; each one is a script or a single cargo call, so reading this file is enough.
 # run and test share cargo's dev profile (optimised as in Cargo.toml), so nothing is built twice; bench alone uses release.
 
-LISTEN   ?= 127.0.0.1:8080
-DATA_DIR ?= .edgeseal
+LISTEN         ?= 127.0.0.1:8080
+CONTROL_LISTEN ?= 127.0.0.1:8090
+DATA_DIR       ?= .edgeseal
 
 .DEFAULT_GOAL := help
 .PHONY: help run test bench fuzz vectors fmt
@@ -10,8 +11,9 @@ DATA_DIR ?= .edgeseal
 help: ## list these commands
 	@awk -F ':.*## ' '/^[a-z]+:.*## / { printf "  make %-8s %s\n", $$1, $$2 }' Makefile
 
-run: ## build what is missing and serve the demo (LISTEN=127.0.0.1:8080 DATA_DIR=.edgeseal)
-	@cargo run --quiet --locked --package edgeseal -- serve --demo --data-dir "$(DATA_DIR)" --listen "$(LISTEN)"
+run: ## build what is missing and serve the demo (LISTEN=127.0.0.1:8080 CONTROL_LISTEN=127.0.0.1:8090 DATA_DIR=.edgeseal)
+	@cargo run --quiet --locked --package edgeseal -- serve --demo --data-dir "$(DATA_DIR)" --listen "$(LISTEN)" \
+		--control-listen "$(CONTROL_LISTEN)"
 
 test: ## install what the tests need, then run every check and suite
 	@scripts/test.sh

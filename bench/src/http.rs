@@ -68,8 +68,10 @@ fn compare(
     }
     rounds.sort_by(|left, right| (left.0 / left.1).total_cmp(&(right.0 / right.1)));
     let (ours, theirs) = rounds[rounds.len() / 2];
-    let yardstick =
-        Yardstick { target_ratio: Some(target_ratio), ..Yardstick::plain("bare hyper, same bytes,", theirs, ours) };
+    let yardstick = Yardstick {
+        target_ratio: Some(target_ratio),
+        ..Yardstick::plain("bare hyper, same bytes,", theirs, ours)
+    };
     report.figure(format!("server CPU: {name}"), ours, "us/request", None, Some(yardstick));
     Ok(())
 }

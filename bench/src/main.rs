@@ -4,6 +4,7 @@
 //! or fails: machines are noisy, people decide.
 
 mod allocation;
+mod control;
 mod experiments;
 mod http;
 mod load;
@@ -28,6 +29,8 @@ fn main() -> anyhow::Result<()> {
 
     report.section("start-up");
     process::measure_start_up(&binaries, &mut report)?;
+
+    control::measure(&binaries, &mut report)?;
 
     report.write(concat!(env!("CARGO_MANIFEST_DIR"), "/results.json"))
 }

@@ -67,7 +67,8 @@ impl Report {
             line += &format!("  (target {target} {unit})");
         }
         if let Some(yardstick) = &yardstick {
-            line += &format!("  = {:.2} x {} of {:.2} {unit}", yardstick.ratio, yardstick.name, yardstick.value);
+            line +=
+                &format!("  = {:.2} x {} of {:.2} {unit}", yardstick.ratio, yardstick.name, yardstick.value);
             if let Some(target) = yardstick.target_ratio {
                 line += &format!(" (target {target} x)");
             }

@@ -6,7 +6,9 @@ import pathlib
 import socket
 import subprocess
 import time
+import typing
 import urllib.error
+import urllib.parse
 import urllib.request
 
 import pytest
@@ -99,16 +101,30 @@ class Control:
         with urllib.request.urlopen(request, timeout=10) as answer:
             return json.load(answer)
 
-    def known_parameters(self, template):
-        """Values for the parameters of a path such as `/api/v1/layers/{key}` that lead to something, if there is
-        anything."""
+    def etag(self, path):
+        """The entity tag of what is there, if it still is."""
+        request = urllib.request.Request(self.url + path, headers=self.headers("admin"))
+        try:
+            with urllib.request.urlopen(request, timeout=10) as answer:
+                return answer.headers["etag"]
+        except urllib.error.HTTPError:
+            return None
+
+    def things(self, template):
+        """What there is for a path such as `/api/v1/layers/{key}/diff`."""
         collection, _, rest = template.partition("/{")
         name = rest.partition("}")[0]
         # The tokens in use must survive the test.
         if not name or collection.endswith("/tokens"):
             return []
-        found = [{name: item[name]} for item in self.get(collection)["items"]]
-        return [parameters | {"n": 1} if "/{n}" in template else parameters for parameters in found]
+        more = {"n": 1} if "/{n}" in template else {}
+        values = [item[name] for item in self.get(collection)["items"]]
+        return [Thing(f"{collection}/{urllib.parse.quote(value)}", {name: value} | more) for value in values]
+
+
+class Thing(typing.NamedTuple):
+    path: str
+    parameters: dict
 
 
 def clean_environment():

@@ -16,15 +16,17 @@ pub(super) struct Api {
 
 impl Api {
     pub(super) fn new(plane: &Plane) -> Self {
-        Self {
-            client: Client::new(),
-            base: format!("{}/api/v1", plane.url),
-            token: plane.admin.clone(),
-        }
+        Self { client: Client::new(), base: format!("{}/api/v1", plane.url), token: plane.admin.clone() }
     }
 
-    pub(super) async fn call(&self, method: Method, path: &str, body: Option<&Value>) -> anyhow::Result<Value> {
-        let mut request = self.client.request(method, format!("{}{path}", self.base)).bearer_auth(&self.token);
+    pub(super) async fn call(
+        &self,
+        method: Method,
+        path: &str,
+        body: Option<&Value>,
+    ) -> anyhow::Result<Value> {
+        let mut request =
+            self.client.request(method, format!("{}{path}", self.base)).bearer_auth(&self.token);
         if let Some(body) = body {
             request = request.json(body);
         }
@@ -49,6 +51,8 @@ impl Api {
 
     /// `pause` or `resume` an experiment.
     pub(super) async fn transition(&self, experiment: &str, verb: &str) -> anyhow::Result<()> {
-        self.call(Method::POST, &format!("/experiments/{experiment}/{verb}"), Some(&json!({}))).await.map(drop)
+        self.call(Method::POST, &format!("/experiments/{experiment}/{verb}"), Some(&json!({})))
+            .await
+            .map(drop)
     }
 }

@@ -90,12 +90,7 @@ impl Plane {
     }
 
     /// Starts edge `number`, with one serving thread.
-    pub(super) fn edge(
-        &self,
-        number: usize,
-        token: &str,
-        redis: Option<&str>,
-    ) -> anyhow::Result<Part> {
+    pub(super) fn edge(&self, number: usize, token: &str, redis: Option<&str>) -> anyhow::Result<Part> {
         let token_file = self.folder.join("edge.token");
         std::fs::write(&token_file, token)?;
         let mut command = Command::new(&self.binary);

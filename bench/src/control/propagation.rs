@@ -45,15 +45,15 @@ pub(super) async fn measure(
     let bare = bare(binaries).await?;
     let folder = tempfile::tempdir()?;
     let sqlite = format!("sqlite:{}", folder.path().join("edgeseal.db").display());
-    let redis = redis.url();
     for (name, database, redis) in [
         ("SQLite, SSE", sqlite, None),
         ("PostgreSQL, SSE", postgres.create_database(), None),
-        ("PostgreSQL, Redis", postgres.create_database(), Some(redis.as_str())),
+        ("PostgreSQL, Redis", postgres.create_database(), Some(redis.url())),
     ] {
         let folder = folder.path().join(name.replace(", ", "-"));
         let (answered, told) = run(binaries, &folder, &database, redis).await?;
-        let yardstick = Yardstick::plain("a bare TCP fan-out", quantile(&bare, 0.5), quantile(&answered, 0.5));
+        let yardstick =
+            Yardstick::plain("a bare TCP fan-out", quantile(&bare, 0.5), quantile(&answered, 0.5));
         report.figure(
             format!("{name}: all edges answer without it, p50"),
             quantile(&answered, 0.5),
@@ -90,9 +90,8 @@ async fn run(
     let api = Api::new(&plane);
     api.apply(&experiments::running(EXPERIMENTS)).await?;
     let token = api.edge_token().await?;
-    let edges = (0..EDGES)
-        .map(|number| plane.edge(number, &token, redis))
-        .collect::<anyhow::Result<Vec<Part>>>()?;
+    let edges =
+        (0..EDGES).map(|number| plane.edge(number, &token, redis)).collect::<anyhow::Result<Vec<Part>>>()?;
 
     let (sender, mut seen) = mpsc::channel(EDGES * 4);
     let mut browsers = tokio::task::JoinSet::new();
@@ -122,7 +121,11 @@ async fn run(
 }
 
 /// Waits until every edge says so; milliseconds from `begun` to the last of each.
-async fn collect(seen: &mut mpsc::Receiver<Seen>, paused: bool, begun: Instant) -> anyhow::Result<(f64, f64)> {
+async fn collect(
+    seen: &mut mpsc::Receiver<Seen>,
+    paused: bool,
+    begun: Instant,
+) -> anyhow::Result<(f64, f64)> {
     let (mut answered, mut told) = (0.0_f64, 0.0_f64);
     let mut missing = EDGES;
     while missing > 0 {

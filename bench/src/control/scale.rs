@@ -5,7 +5,7 @@ use std::time::Instant;
 use edgeseal_testkit::servers::Postgres;
 use reqwest::Method;
 use serde_json::json;
-use sqlx::{AssertSqlSafe, Connection};
+use sqlx::Connection;
 
 use super::api::Api;
 use super::plane::Plane;
@@ -50,7 +50,13 @@ pub(super) async fn measure(
             Some(20.0),
             Some(Yardstick::plain("a bare SELECT of 50 bodies", select, quantile(&lists, 0.5))),
         );
-        report.figure(format!("{name}: list, first page of 50, p99"), quantile(&lists, 0.99), "ms", Some(20.0), None);
+        report.figure(
+            format!("{name}: list, first page of 50, p99"),
+            quantile(&lists, 0.99),
+            "ms",
+            Some(20.0),
+            None,
+        );
         report.figure(
             format!("{name}: publish (pause), p50"),
             quantile(&publishes, 0.5),
@@ -58,7 +64,13 @@ pub(super) async fn measure(
             Some(150.0),
             Some(Yardstick::plain("a bare write of the same bytes", write, quantile(&publishes, 0.5))),
         );
-        report.figure(format!("{name}: publish (pause), p95"), quantile(&publishes, 0.95), "ms", Some(150.0), None);
+        report.figure(
+            format!("{name}: publish (pause), p95"),
+            quantile(&publishes, 0.95),
+            "ms",
+            Some(150.0),
+            None,
+        );
     }
     Ok(())
 }
@@ -94,8 +106,8 @@ async fn publishes(api: &Api) -> anyhow::Result<Vec<f64>> {
 /// On the same database, without Edgeseal: reading 50 bodies, and writing the newest snapshot's bytes once more. Median
 /// milliseconds.
 async fn bare(database: &str) -> anyhow::Result<(f64, f64)> {
-    const BODIES: &str = "SELECT body FROM document WHERE kind = 'experiment' ORDER BY key LIMIT 50";
-    const TOKEN: &str = "SELECT token FROM publication WHERE token IS NOT NULL ORDER BY cv DESC LIMIT 1";
+    const BODIES: &str = "SELECT body FROM documents WHERE kind = 'experiment' ORDER BY key LIMIT 50";
+    const TOKEN: &str = "SELECT token FROM snapshots ORDER BY cv DESC LIMIT 1";
     const TABLE: &str = "CREATE TABLE bench_bytes (id INTEGER PRIMARY KEY, bytes TEXT NOT NULL)";
     let (mut select, mut write) = (Vec::new(), Vec::new());
     macro_rules! run {
@@ -112,7 +124,6 @@ async fn bare(database: &str) -> anyhow::Result<(f64, f64)> {
                 sqlx::query($insert).bind(number).bind(&token).execute(&mut connection).await?;
                 write.push(begun.elapsed().as_secs_f64() * 1000.0);
             }
-            sqlx::query(AssertSqlSafe("DROP TABLE bench_bytes".to_owned())).execute(&mut connection).await?;
         }};
     }
     if let Some(file) = database.strip_prefix("sqlite:") {

@@ -75,19 +75,23 @@ impl Slot {
         self.current.subscribe()
     }
 
-    /// Takes over a state that was read from the store, or committed.
-    pub(crate) fn adopt(&self, state: Arc<EnvironmentState>, policy: &RotationPolicy, now: Timestamp) {
+    /// Takes over a state that was read from the store, or committed. `false` when edges have something newer: then it is
+    /// not handed out.
+    pub(crate) fn adopt(
+        &self,
+        state: Arc<EnvironmentState>,
+        policy: &RotationPolicy,
+        now: Timestamp,
+    ) -> bool {
         *self.known.lock().unwrap_or_else(PoisonError::into_inner) = Arc::clone(&state);
         let mut serving = self.serving.lock().unwrap_or_else(PoisonError::into_inner);
+        // A reader that was slower than a commit of our own, or a store that was restored from a backup.
         if !state.may_follow(&serving.state) {
-            let (offered, served) = (&state.head, &serving.state.head);
-            if offered.sequence != served.sequence {
-                tracing::error!(environment = %self.name, ?offered, ?served, "older than what edges have; not handed out");
-            }
-            return;
+            return false;
         }
         serving.state = state;
         self.sign_what_is_due(&mut serving, policy, now);
+        true
     }
 
     /// Signs anew what grows old; `true` when something was.

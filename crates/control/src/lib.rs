@@ -45,6 +45,7 @@ mod testing;
 
 pub use answer::{ANSWER_LIFE_SECONDS, Answer, IdempotencyKey};
 pub use apply::Plan;
+pub use auth::{NewToken, NoRandomness, Scope, Token, first_admin_token};
 pub use change::{AuditNote, Changed, Context, Decision, DocumentChange, MAX_COMMIT_ATTEMPTS};
 pub use config::{Clock, Config};
 pub use control::{Control, MAX_ENVIRONMENTS};
@@ -54,7 +55,6 @@ pub use environment::{
 pub use error::{ControlError, Fault};
 pub use hub::Current;
 pub use keys::{EdgeKeys, Keyring, KeyringError, MasterKey};
-pub use auth::{NewToken, NoRandomness, Scope, Token, first_admin_token};
 pub use openapi::openapi_json;
 pub use router::{Api, HttpSettings, api};
 pub use server::{MAX_HEADER_BYTES, serve};

@@ -101,7 +101,9 @@ impl Metrics {
     /// Counts one answered request.
     pub(crate) fn answered(&self, route: &str, status: u16, took: Duration) {
         self.requests.get_or_create_owned(&RequestLabels { route: route.to_owned(), status }).inc();
-        self.seconds.get_or_create_owned(&RouteLabels { route: route.to_owned() }).observe(took.as_secs_f64());
+        self.seconds
+            .get_or_create_owned(&RouteLabels { route: route.to_owned() })
+            .observe(took.as_secs_f64());
     }
 
     /// Counts a request without a good token.
@@ -130,7 +132,9 @@ impl Metrics {
 
     /// Everything as OpenMetrics text.
     pub(crate) fn exposition(&self, counts: ChangeCounts) -> String {
-        for (counter, now) in [(&self.publishes, counts.publishes), (&self.commit_conflicts, counts.conflicts)] {
+        for (counter, now) in
+            [(&self.publishes, counts.publishes), (&self.commit_conflicts, counts.conflicts)]
+        {
             counter.inc_by(now.saturating_sub(counter.get()));
         }
         let mut text = String::new();

@@ -103,14 +103,16 @@ fn described(operation: &Operation, generator: &mut SchemaGenerator) -> Value {
 }
 
 fn parameters(operation: &Operation) -> Vec<Value> {
-    let placed = |place: &'static str| move |parameter: &Parameter| -> Value {
-        json!({
-            "name": parameter.name,
-            "in": place,
-            "required": parameter.required,
-            "description": parameter.description,
-            "schema": parameter.schema,
-        })
+    let placed = |place: &'static str| {
+        move |parameter: &Parameter| -> Value {
+            json!({
+                "name": parameter.name,
+                "in": place,
+                "required": parameter.required,
+                "description": parameter.description,
+                "schema": parameter.schema,
+            })
+        }
     };
     let mut parameters: Vec<Value> = operation.path_parameters.iter().map(placed("path")).collect();
     parameters.extend(operation.query.iter().map(placed("query")));

@@ -73,7 +73,8 @@ pub(crate) fn decode(list: &str, cursor: &str) -> Result<String, Problem> {
         (!place.is_empty() && place.len() <= MAX_CURSOR_CHARS).then(|| place.to_owned())
     };
     place().ok_or_else(|| {
-        let detail = "the cursor is not one that this list handed out; leave it away to start at the first page";
+        let detail =
+            "the cursor is not one that this list handed out; leave it away to start at the first page";
         Problem::new(Code::InvalidCursor, detail)
     })
 }
@@ -110,7 +111,8 @@ mod tests {
     #[test]
     fn cursors_of_other_lists_and_other_texts_are_refused() {
         let foreign = encode("letters", "b");
-        for bad in ["", "MQ", "not base64!", &foreign, &encode("numbers", ""), &encode("numbers:", "1")[1..]] {
+        for bad in ["", "MQ", "not base64!", &foreign, &encode("numbers", ""), &encode("numbers:", "1")[1..]]
+        {
             assert_eq!(decode("numbers", bad).unwrap_err().code(), Code::InvalidCursor, "{bad}");
         }
     }

@@ -99,8 +99,7 @@ pub fn api(control: Arc<Control>, settings: HttpSettings) -> Api {
         let path = operation.path.clone();
         router.route(&path, endpoint(operation))
     });
-    let router =
-        router.layer(from_fn_with_state(Arc::clone(&desk), finish)).with_state(Arc::clone(&desk));
+    let router = router.layer(from_fn_with_state(Arc::clone(&desk), finish)).with_state(Arc::clone(&desk));
     Api { router, desk }
 }
 

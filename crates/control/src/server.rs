@@ -68,7 +68,10 @@ pub async fn serve(listener: TcpListener, api: Api, stop: impl Future<Output = (
     let _none_left = closing.send(true);
     let drained = async { while connections.join_next().await.is_some() {} };
     if tokio::time::timeout(settings.shutdown_grace, drained).await.is_err() {
-        tracing::warn!(left = connections.len(), "connections still open after the grace period; closing them");
+        tracing::warn!(
+            left = connections.len(),
+            "connections still open after the grace period; closing them"
+        );
     }
     api.flush().await;
 }

@@ -1,4 +1,5 @@
 //! What is particular to a server: its schema, its password, its absence.
+#![allow(clippy::unwrap_used, reason = "in a test a panic is the report")]
 
 use std::error::Error;
 use std::sync::Arc;

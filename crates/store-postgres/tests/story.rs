@@ -1,4 +1,5 @@
 //! The story that every backend passes, each case in a database of its own.
+#![allow(clippy::unwrap_used, reason = "in a test a panic is the report")]
 
 use std::sync::Arc;
 

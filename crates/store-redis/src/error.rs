@@ -43,7 +43,7 @@ pub enum CacheError {
         /// What the driver said.
         source: RedisError,
     },
-    /// Redis answers with an error: it is full, loading, read-only.
+    /// Redis answers with an error: it is read-only after a failover, or still loading.
     #[error("Redis at {address} could not do it: {source}")]
     Failed {
         /// Host, port and number of the database.

@@ -54,6 +54,8 @@ pub const BUSY_TIMEOUT: Duration = Duration::from_secs(10);
 const PAGE_BYTES: u32 = 8 * 1024;
 /// The writer's page cache, in KiB: a transaction with the largest snapshot need not spill halfway through.
 const WRITER_CACHE_KIB: u32 = 32 * 1024;
+/// Rows that SQLite's thread reads before it waits for ours: each wait costs more than a row.
+const ROWS_AHEAD: usize = 1024;
 /// The write-ahead log shrinks back to this after a large transaction.
 const WAL_KEPT_BYTES: u32 = 64 * 1024 * 1024;
 
@@ -86,7 +88,7 @@ impl SqliteStore {
             .clone()
             .pragma("cache_size", format!("-{WRITER_CACHE_KIB}"))
             .pragma("journal_size_limit", WAL_KEPT_BYTES.to_string());
-        let reading = options.pragma("query_only", "ON");
+        let reading = options.pragma("query_only", "ON").row_buffer_size(ROWS_AHEAD);
         let writer = pool(1).connect_with(writing).await.attempting(OPENING)?;
         migrate::run(&writer).await?;
         let readers = pool(READERS).connect_with(reading).await.attempting(OPENING)?;

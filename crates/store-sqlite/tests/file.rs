@@ -1,4 +1,5 @@
 //! What is particular to a file: who may read it, who may open it, and what is in it after a crash.
+#![allow(clippy::unwrap_used, reason = "in a test a panic is the report")]
 
 use std::io::{BufRead as _, BufReader};
 use std::os::unix::fs::PermissionsExt as _;

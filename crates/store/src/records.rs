@@ -249,7 +249,7 @@ pub struct EdgeReport {
     pub environment: Environment,
     /// Its software version.
     pub version: String,
-    /// How it hears of changes: `stream`, `redis` or `poll`.
+    /// How it hears of changes: `stream`, `redis`, `poll`, or `process` when it is part of the control plane's process.
     pub source: String,
     /// Version of the snapshot it serves.
     pub cv: u64,

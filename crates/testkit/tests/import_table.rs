@@ -74,10 +74,16 @@ const TESTKIT: &[&str] = &["edgeseal-testkit"];
 const BINARY: &str = "edgeseal";
 const BENCH: &str = "edgeseal-bench";
 
-/// What only programs may import: libraries return typed errors and read no command line. The benchmark is a program
-/// too, one that nobody imports and nobody installs.
-const PROGRAMS_ONLY: &[(&str, &[&str])] =
-    &[("anyhow", &[BINARY, BENCH]), ("clap", &[BINARY]), ("clap_complete", &[BINARY])];
+/// Libraries that have a home. Errors without a type and command lines are for programs (the benchmark is one too, which
+/// nobody imports and nobody installs); a database's driver is for its store, so that nobody else comes to need it.
+const AT_HOME: &[(&str, &[&str])] = &[
+    ("anyhow", &[BINARY, BENCH]),
+    ("clap", &[BINARY]),
+    ("clap_complete", &[BINARY]),
+    ("sqlx", &["edgeseal-store-sqlite", "edgeseal-store-postgres", BENCH]),
+    ("redis", &["edgeseal-store-redis"]),
+    ("axum", &["edgeseal-control"]),
+];
 
 #[test]
 fn crates_import_only_what_the_table_allows() {
@@ -182,9 +188,9 @@ fn refusals(crates: &[Crate]) -> Vec<String> {
             if siblings.contains(import) && !allowed {
                 refused.push(format!("{} may not import {import} {}", member.name, kind.place()));
             }
-            for (_, programs) in PROGRAMS_ONLY.iter().filter(|(name, _)| *name == import) {
-                if !programs.contains(&member.name.as_str()) {
-                    refused.push(format!("{} may not import {import}: only {programs:?} may", member.name));
+            for (_, homes) in AT_HOME.iter().filter(|(name, _)| *name == import) {
+                if !homes.contains(&member.name.as_str()) {
+                    refused.push(format!("{} may not import {import}: only {homes:?} may", member.name));
                 }
             }
         }

@@ -20,7 +20,7 @@ export async function startEdge({ experiments = experimentsFile, dataDir } = {})
   const listen = `127.0.0.1:${await freePort()}`;
   const child = spawn(
     binary,
-    ['serve', '--experiments', experiments, '--data-dir', ownDataDir, '--listen', listen],
+    ['serve', '--experiments', experiments, '--data-dir', ownDataDir, '--listen', listen, '--control-listen', '127.0.0.1:0'],
     { env: withoutSettings(process.env), stdio: ['ignore', 'pipe', 'pipe'] },
   );
   let output = '';

@@ -4,8 +4,8 @@ use edgeseal_store::{AuditEntry, Commit, CommitError, TokenWrite};
 use serde_json::json;
 use zeroize::Zeroizing;
 
-use super::token::{NewToken, Token};
 use super::Scope;
+use super::token::{NewToken, Token};
 use crate::change::Context;
 use crate::control::Control;
 use crate::error::ControlError;

@@ -25,8 +25,8 @@ use crate::router::Desk;
 
 pub use first::first_admin_token;
 pub use scope::Scope;
-pub use token::{NewToken, NoRandomness, Token};
 pub(crate) use token::is_id;
+pub use token::{NewToken, NoRandomness, Token};
 
 /// Checks tokens, and keeps count of the bad ones.
 pub(crate) struct Auth {

@@ -7,8 +7,8 @@ use http::Request;
 use hyper::service::Service;
 use hyper_util::service::TowerToHyperService;
 
-use crate::routes::testing::{Ask, Client};
 use crate::router::HttpSettings;
+use crate::routes::testing::{Ask, Client};
 
 async fn status_from(client: &Client, address: &str, token: Option<&str>) -> (u16, String) {
     let mut request = Request::get("/api/v1/whoami");
@@ -77,7 +77,8 @@ async fn heartbeats_are_seen_at_once_and_written_later() {
             "cv": 1, "ep": 1, "keysetVer": 1, "configAgeMs": 250,
         })
     };
-    let beat = |token: &str, environment: &str| Ask::post("/edge/heartbeat").by(token).json(&report(environment));
+    let beat =
+        |token: &str, environment: &str| Ask::post("/edge/heartbeat").by(token).json(&report(environment));
     assert_eq!(client.ok(beat("edge", "production")).await.status, 204);
     client.world.advance(3);
     let listed = client.ok(Ask::get("/edges").by("viewer")).await;

@@ -139,8 +139,7 @@ mod tests {
     use super::*;
 
     fn fresh() -> (ApiToken, Zeroizing<String>) {
-        let new =
-            NewToken { name: "ci".into(), scope: Scope::Viewer, environment: None, expires_at: None };
+        let new = NewToken { name: "ci".into(), scope: Scope::Viewer, environment: None, expires_at: None };
         let creator = Actor { id: "system".into(), name: "system".into() };
         Token::generate(new, &creator, Timestamp::from_unix_seconds(1)).unwrap()
     }

@@ -1,7 +1,8 @@
 //! Request bodies: bounded in size, time and depth, strict JSON, and faults named by their place.
 
-mod words;
+mod strict;
 pub(crate) mod views;
+mod words;
 
 use std::time::Duration;
 
@@ -14,6 +15,7 @@ use http_body_util::{BodyExt, LengthLimitError, Limited};
 use serde::de::DeserializeOwned;
 use serde_path_to_error::Segment;
 
+use self::strict::Strict;
 use crate::problem::{Code, Problem};
 
 /// Deepest nesting of a JSON body.
@@ -50,9 +52,7 @@ pub(crate) async fn read(
     match tokio::time::timeout(timeout, Limited::new(body, limit).collect()).await {
         Ok(Ok(collected)) => Ok(collected.to_bytes()),
         Ok(Err(error)) if error.is::<LengthLimitError>() => Err(too_large()),
-        Ok(Err(_)) => {
-            Err(Problem::new(Code::MalformedRequest, "the body broke off or is badly framed"))
-        }
+        Ok(Err(_)) => Err(Problem::new(Code::MalformedRequest, "the body broke off or is badly framed")),
         Err(_elapsed) => {
             let detail = format!("the body did not arrive within {} s", timeout.as_secs());
             Err(Problem::new(Code::BodyTimeout, detail))
@@ -68,7 +68,7 @@ pub(crate) fn parse<T: DeserializeOwned>(bytes: &[u8]) -> Result<T, Problem> {
     let limits = Limits { max_bytes: usize::MAX, max_depth: MAX_BODY_DEPTH };
     let value = json::parse(bytes, limits)
         .map_err(|error: JsonError| Problem::new(Code::MalformedBody, error.to_string()))?;
-    serde_path_to_error::deserialize(value).map_err(|error| {
+    serde_path_to_error::deserialize(Strict(value)).map_err(|error| {
         let pointer: String = error.path().iter().map(pointer_part).collect();
         let reason = error.inner().to_string();
         let code = if reason.starts_with("unknown field") { Code::UnknownMember } else { Code::Invalid };

@@ -18,7 +18,12 @@ pub(crate) struct Time(#[schemars(extend("format" = "date-time"))] String);
 impl From<Timestamp> for Time {
     fn from(time: Timestamp) -> Self {
         // Times beyond the calendar cannot be written down; they are not reached by any clock either.
-        Self(jiff::Timestamp::from_millisecond(time.unix_ms()).unwrap_or_default().strftime("%Y-%m-%dT%H:%M:%S%.3fZ").to_string())
+        Self(
+            jiff::Timestamp::from_millisecond(time.unix_ms())
+                .unwrap_or_default()
+                .strftime("%Y-%m-%dT%H:%M:%S%.3fZ")
+                .to_string(),
+        )
     }
 }
 

@@ -50,7 +50,10 @@ mod tests {
             ("unknown field `x`, expected one of `a`, `b`", "unknown member 'x'; known here: 'a', 'b'"),
             ("missing field `key`", "the member 'key' is missing"),
             ("unknown variant `x`, expected `a` or `b`", "cannot be 'x'; it is one of 'a' or 'b'"),
-            ("invalid type: string \"x\", expected u32", "'m' must be a whole number, not negative, not string \"x\""),
+            (
+                "invalid type: string \"x\", expected u32",
+                "'m' must be a whole number, not negative, not string \"x\"",
+            ),
             ("invalid type: map, expected a sequence", "'m' must be an array, not map"),
             ("key 'a b' is empty", "key 'a b' is empty"),
         ] {

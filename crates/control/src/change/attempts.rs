@@ -154,7 +154,12 @@ impl Control {
                         %environment, sequence, cv = state.head.cv, ep = state.head.ep, published, "changed"
                     );
                     self.publishes.fetch_add(u64::from(*published), Ordering::Relaxed);
-                    slot.adopt(Arc::clone(state), &self.config.policy(), now);
+                    if !slot.adopt(Arc::clone(state), &self.config.policy(), now) {
+                        tracing::error!(
+                            %environment, cv = state.head.cv, ep = state.head.ep,
+                            "committed, but edges have newer versions: the store was restored from an older backup"
+                        );
+                    }
                     return Ok(Outcome::Changed(changed, answer));
                 }
                 Err(CommitError::Conflict) => {

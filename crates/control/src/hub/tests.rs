@@ -105,7 +105,7 @@ async fn nothing_older_follows_something_newer() {
     let slot = world.control.slot(&world.environment).unwrap();
     let watch = slot.subscribe();
     let newest = watch.borrow().set.clone();
-    slot.adopt(old, &policy(), at(0));
+    assert!(!slot.adopt(old, &policy(), at(0)));
     assert_eq!(watch.borrow().set, newest);
     slot.refresh(&policy(), at(10));
     assert_eq!((watch.borrow().set.cv, watch.borrow().set.ep), (newest.cv, newest.ep));

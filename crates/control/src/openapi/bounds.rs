@@ -99,10 +99,7 @@ fn bounds() -> Vec<(String, Value)> {
         ("Definition/properties/layers", items(MAX_COLLECTIONS)),
         ("Definition/properties/holdouts", items(MAX_COLLECTIONS)),
         ("Definition/properties/metrics", items(MAX_METRICS)),
-        (
-            "Definition/properties/groups",
-            json!({ "maxProperties": MAX_COLLECTIONS, "propertyNames": key() }),
-        ),
+        ("Definition/properties/groups", json!({ "maxProperties": MAX_COLLECTIONS, "propertyNames": key() })),
         ("Definition/properties/groups/additionalProperties", items(MAX_GROUP_VALUES)),
         ("Definition/properties/groups/additionalProperties/items", scalar),
     ] {

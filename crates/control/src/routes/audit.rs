@@ -9,8 +9,10 @@ use serde::Serialize;
 use super::at;
 use super::call::{Call, json};
 use super::documents::MAX_REVISION;
-use super::operation::{Access, Operation, Parameter, Reach};
-use crate::auth::Scope;
+use super::operation::{Access, Operation, Reach};
+use super::parameter::Parameter;
+use super::query::Query;
+use crate::auth::{Caller, Scope};
 use crate::body::views::AuditView;
 use crate::pagination;
 use crate::problem::Problem;
@@ -54,7 +56,10 @@ pub(super) fn operations() -> Vec<Operation> {
                 ..Parameter::environment()
             })
             .query(text("actor", "Only what this token did, by its id."))
-            .query(text("action", "Only this action; with a dot at its end all that begin so: `experiment.`."))
+            .query(text(
+                "action",
+                "Only this action; with a dot at its end all that begin so: `experiment.`.",
+            ))
             .query(text("kind", "Only things of this kind."))
             .query(text("key", "Only the thing with this key or id."))
             .query(Parameter::number("before", 1, MAX_REVISION, "Only records before this number."))
@@ -73,23 +78,26 @@ pub(super) fn operations() -> Vec<Operation> {
 }
 
 async fn newest_first(call: Call) -> Result<Response, Problem> {
-    let query = &call.query;
-    let text = |name| query.text(name, MAX_FILTER_CHARS).map(|text| text.map(str::to_owned));
-    let named = query.environment()?;
-    let filter = AuditFilter {
-        environment: named.or_else(|| call.caller.environment.clone()),
-        actor: text("actor")?,
-        action: text("action")?,
-        kind: text("kind")?,
-        key: text("key")?,
-        before: query.number("before", 1, MAX_REVISION)?,
-    };
+    let filter = filter(&call.query, &call.caller)?;
     let limit = limit(&call, pagination::MAX_LIMIT)?;
     let mut records = call.control().store().audit(&filter, limit.saturating_add(1)).await?;
     let more = records.len() > limit as usize;
     records.truncate(limit as usize);
     let next_before = records.last().filter(|_| more).map(|last| last.number);
     json(StatusCode::OK, &AuditPage { items: views(&records)?, next_before })
+}
+
+/// What the parameters choose, within what the token may see.
+fn filter(query: &Query, caller: &Caller) -> Result<AuditFilter, Problem> {
+    let text = |name| query.text(name, MAX_FILTER_CHARS).map(|text| text.map(str::to_owned));
+    Ok(AuditFilter {
+        environment: query.environment()?.or_else(|| caller.environment.clone()),
+        actor: text("actor")?,
+        action: text("action")?,
+        kind: text("kind")?,
+        key: text("key")?,
+        before: query.number("before", 1, MAX_REVISION)?,
+    })
 }
 
 async fn oldest_first(call: Call) -> Result<Response, Problem> {

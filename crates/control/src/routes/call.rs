@@ -56,7 +56,11 @@ pub(crate) struct Call {
 }
 
 /// Lets a request of an open operation in.
-pub(crate) fn open(operation: &Operation, desk: Arc<Desk>, request: &Request<Body>) -> Result<OpenCall, Problem> {
+pub(crate) fn open(
+    operation: &Operation,
+    desk: Arc<Desk>,
+    request: &Request<Body>,
+) -> Result<OpenCall, Problem> {
     check_length(request.uri())?;
     Query::parse(request.uri().query(), &operation.query)?;
     Ok(OpenCall { desk })
@@ -152,13 +156,15 @@ fn idempotency_key(headers: &HeaderMap) -> Result<Option<String>, Problem> {
     let mut values = headers.get_all("idempotency-key").iter();
     let Some(value) = values.next() else { return Ok(None) };
     let key = value.to_str().ok().filter(|key| {
-        (1..=MAX_IDEMPOTENCY_KEY_CHARS).contains(&key.len()) && key.bytes().all(|byte| byte.is_ascii_graphic())
+        (1..=MAX_IDEMPOTENCY_KEY_CHARS).contains(&key.len())
+            && key.bytes().all(|byte| byte.is_ascii_graphic())
     });
     match (key, values.next()) {
         (Some(key), None) => Ok(Some(key.to_owned())),
         _ => {
-            let detail =
-                format!("'idempotency-key' must be 1 to {MAX_IDEMPOTENCY_KEY_CHARS} visible ASCII characters, sent once");
+            let detail = format!(
+                "'idempotency-key' must be 1 to {MAX_IDEMPOTENCY_KEY_CHARS} visible ASCII characters, sent once"
+            );
             Err(Problem::new(Code::InvalidHeader, detail))
         }
     }
@@ -236,10 +242,10 @@ impl Call {
             may_publish: self.caller.scope.allows(Scope::Publisher),
             request: Some(self.request_id.clone()),
             dry_run: false,
-            idempotency: self.idempotency.clone().map(|key| IdempotencyKey {
-                key,
-                fingerprint: self.fingerprint.clone().finalize().into(),
-            }),
+            idempotency: self
+                .idempotency
+                .clone()
+                .map(|key| IdempotencyKey { key, fingerprint: self.fingerprint.clone().finalize().into() }),
         }
     }
 }
@@ -251,9 +257,7 @@ pub(crate) fn json(status: StatusCode, body: &impl Serialize) -> Result<Response
         Problem::internal()
     })?;
     let mut response = (status, text).into_response();
-    response
-        .headers_mut()
-        .insert(http::header::CONTENT_TYPE, HeaderValue::from_static("application/json"));
+    response.headers_mut().insert(http::header::CONTENT_TYPE, HeaderValue::from_static("application/json"));
     Ok(response)
 }
 

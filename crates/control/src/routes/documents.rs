@@ -1,141 +1,35 @@
 //! What can be done with every kind of document: list, create, read, replace, delete, and its history.
 
+mod kinds;
+
 use std::marker::PhantomData;
 
 use axum::response::Response;
-use edgeseal_core::definition::{
-    ExperimentDefinition, HoldoutDefinition, LayerDefinition, MetricDefinition,
-};
-use edgeseal_core::ids::{ExperimentKey, GroupKey, HoldoutKey, LayerKey, MetricKey};
 use edgeseal_store::{Kind, Revision};
 use http::StatusCode;
 use schemars::{JsonSchema, Schema, SchemaGenerator};
 use serde::Serialize;
-use serde::de::DeserializeOwned;
 use serde_json::Value;
 
 use super::at;
 use super::call::{Call, etag, json, respond, tagged};
-use super::operation::{Access, Operation, Parameter, Reach};
+use super::operation::{Access, Operation, Reach};
+use super::parameter::Parameter;
 use super::query::Query;
 use crate::answer::Answer;
 use crate::auth::Scope;
 use crate::body::views::{DocumentView, RevisionView};
 use crate::change::Changed;
 use crate::diff::{self, Difference};
-use crate::environment::{DocumentBody, EnvironmentState, GroupDefinition, StoredDocument};
+use crate::environment::{DocumentBody, EnvironmentState};
 use crate::lifecycle;
 use crate::pagination::Page;
 use crate::problem::{Code, Problem};
 
+pub(super) use kinds::{Experiment, Filter, Group, Holdout, Layer, Metric, Resource};
+
 /// Revisions are counted from 1; no document ever has this many.
 pub(super) const MAX_REVISION: u64 = 999_999_999_999_999_999;
-
-/// Decides whether a list shows a document.
-pub(super) type Filter = Box<dyn Fn(&StoredDocument) -> bool + Send>;
-
-/// A kind of document.
-pub(super) trait Resource: Send + Sync + 'static {
-    /// Which kind.
-    const KIND: Kind;
-    /// Its name in the document of the API: `Experiment`.
-    const NAME: &'static str;
-    /// Its list in a path: `experiments`.
-    const PLURAL: &'static str;
-    /// Its group of operations.
-    const TAG: &'static str;
-    /// What people write.
-    type Definition: JsonSchema + DeserializeOwned + Into<DocumentBody> + Send;
-
-    /// Whether a text can be its key.
-    fn is_key(text: &str) -> bool;
-
-    /// Parameters that choose from the list.
-    fn filters() -> Vec<Parameter> {
-        Vec::new()
-    }
-
-    /// What the parameters choose.
-    fn filter(_query: &Query) -> Result<Filter, Problem> {
-        Ok(Box::new(|_| true))
-    }
-}
-
-pub(super) enum Layer {}
-pub(super) enum Holdout {}
-pub(super) enum Group {}
-pub(super) enum Metric {}
-
-impl Resource for Layer {
-    const KIND: Kind = Kind::Layer;
-    const NAME: &'static str = "Layer";
-    const PLURAL: &'static str = "layers";
-    const TAG: &'static str = "definitions";
-    type Definition = LayerDefinition;
-
-    fn is_key(text: &str) -> bool {
-        LayerKey::parse(text).is_ok()
-    }
-}
-
-impl Resource for Holdout {
-    const KIND: Kind = Kind::Holdout;
-    const NAME: &'static str = "Holdout";
-    const PLURAL: &'static str = "holdouts";
-    const TAG: &'static str = "definitions";
-    type Definition = HoldoutDefinition;
-
-    fn is_key(text: &str) -> bool {
-        HoldoutKey::parse(text).is_ok()
-    }
-}
-
-impl Resource for Group {
-    const KIND: Kind = Kind::Group;
-    const NAME: &'static str = "Group";
-    const PLURAL: &'static str = "groups";
-    const TAG: &'static str = "definitions";
-    type Definition = GroupDefinition;
-
-    fn is_key(text: &str) -> bool {
-        GroupKey::parse(text).is_ok()
-    }
-}
-
-impl Resource for Metric {
-    const KIND: Kind = Kind::Metric;
-    const NAME: &'static str = "Metric";
-    const PLURAL: &'static str = "metrics";
-    const TAG: &'static str = "definitions";
-    type Definition = MetricDefinition;
-
-    fn is_key(text: &str) -> bool {
-        MetricKey::parse(text).is_ok()
-    }
-}
-
-/// Experiments, whose list has filters and whose life has operations of its own.
-pub(super) enum Experiment {}
-
-impl Resource for Experiment {
-    const KIND: Kind = Kind::Experiment;
-    const NAME: &'static str = "Experiment";
-    const PLURAL: &'static str = "experiments";
-    const TAG: &'static str = "experiments";
-    type Definition = ExperimentDefinition;
-
-    fn is_key(text: &str) -> bool {
-        ExperimentKey::parse(text).is_ok()
-    }
-
-    fn filters() -> Vec<Parameter> {
-        super::experiments::filters()
-    }
-
-    fn filter(query: &Query) -> Result<Filter, Problem> {
-        super::experiments::filter(query)
-    }
-}
 
 /// [`DocumentView`] of one kind, for the document of the API.
 pub(super) struct Described<R>(PhantomData<R>);
@@ -182,16 +76,22 @@ pub(super) fn operations<R: Resource>() -> Vec<Operation> {
     let one = format!("{list}/{{key}}");
     let kind = R::KIND.as_str();
     let plural = format!("{}{}", name, "s");
-    let read = |operation: Operation| operation.tag(R::TAG).allow(Access::Scope(Scope::Viewer), Reach::Environment);
-    let write = |operation: Operation| operation.tag(R::TAG).allow(Access::Scope(Scope::Editor), Reach::Environment);
+    let read =
+        |operation: Operation| operation.tag(R::TAG).allow(Access::Scope(Scope::Viewer), Reach::Environment);
+    let write =
+        |operation: Operation| operation.tag(R::TAG).allow(Access::Scope(Scope::Editor), Reach::Environment);
     let key = || Parameter::key("The key.");
     let revision = || Parameter::number("revision", 1, MAX_REVISION, "Which revision, from 1.");
     let filters = |operation: Operation| R::filters().into_iter().fold(operation, Operation::query);
     vec![
-        filters(read(Operation::get(list.clone(), format!("list{plural}"), format!("List {}, by key", R::PLURAL))))
-            .paged()
-            .replies::<Page<Described<R>>>(StatusCode::OK, "One page.")
-            .by(list_page::<R>),
+        filters(read(Operation::get(
+            list.clone(),
+            format!("list{plural}"),
+            format!("List {}, by key", R::PLURAL),
+        )))
+        .paged()
+        .replies::<Page<Described<R>>>(StatusCode::OK, "One page.")
+        .by(list_page::<R>),
         write(Operation::post(list, format!("create{name}"), format!("Create one of the {}", R::PLURAL)))
             .describe("Takes a publisher's token if it alters what edges serve.")
             .takes::<R::Definition>()
@@ -206,7 +106,10 @@ pub(super) fn operations<R: Resource>() -> Vec<Operation> {
             .path_parameter(key())
             .takes::<R::Definition>()
             .refuses(&[409])
-            .replies_tagged::<Described<R>>(StatusCode::OK, "Its new revision, or the old one if nothing changed.")
+            .replies_tagged::<Described<R>>(
+                StatusCode::OK,
+                "Its new revision, or the old one if nothing changed.",
+            )
             .by(replace::<R>),
         write(Operation::delete(one.clone(), format!("delete{name}"), format!("Delete one {kind}")))
             .describe("Its history stays, and its revisions go on if the key is used again.")
@@ -328,7 +231,8 @@ async fn revisions<R: Resource>(call: Call) -> Result<Response, Problem> {
     };
     exists(&call).await?;
     let store = call.control().store();
-    let found = store.revisions(&call.environment, R::KIND, &key, before, wanted.limit.saturating_add(1)).await?;
+    let found =
+        store.revisions(&call.environment, R::KIND, &key, before, wanted.limit.saturating_add(1)).await?;
     if found.is_empty() && before.is_none() {
         return Err(missing::<R>(&call));
     }

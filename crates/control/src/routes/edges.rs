@@ -13,7 +13,8 @@ use serde::Deserialize;
 
 use super::at;
 use super::call::{Call, json};
-use super::operation::{Access, NAME_PATTERN, Operation, Reach};
+use super::operation::{Access, Operation, Reach};
+use super::parameter::NAME_PATTERN;
 use crate::auth::Scope;
 use crate::body::views::EdgeView;
 use crate::pagination::Page;
@@ -150,7 +151,10 @@ async fn report(mut call: Call) -> Result<Response, Problem> {
         seen_at_ms: call.control().now().unix_ms(),
     };
     if !call.desk.reports.take(report) {
-        return Err(Problem::new(Code::Overloaded, "too many edges report at the same time; try again shortly"));
+        return Err(Problem::new(
+            Code::Overloaded,
+            "too many edges report at the same time; try again shortly",
+        ));
     }
     Ok(StatusCode::NO_CONTENT.into_response())
 }

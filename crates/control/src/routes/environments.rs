@@ -10,7 +10,8 @@ use serde::Deserialize;
 
 use super::at;
 use super::call::{Call, json, respond};
-use super::operation::{Access, NAME_PATTERN, Operation, Parameter, Reach};
+use super::operation::{Access, Operation, Reach};
+use super::parameter::{NAME_PATTERN, Parameter};
 use crate::answer::Answer;
 use crate::auth::Scope;
 use crate::body::views::EnvironmentView;

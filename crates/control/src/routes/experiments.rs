@@ -3,7 +3,8 @@
 use edgeseal_core::snapshot::ExperimentState;
 
 use super::documents::{self, Experiment, Filter};
-use super::operation::{Operation, Parameter};
+use super::operation::Operation;
+use super::parameter::Parameter;
 use super::query::Query;
 use crate::environment::StoredDocument;
 use crate::problem::{Code, Problem};
@@ -25,7 +26,11 @@ pub(super) fn operations() -> Vec<Operation> {
 pub(super) fn filters() -> Vec<Parameter> {
     vec![
         Parameter::word("state", &STATES.map(|(word, _)| word), "Only experiments in this state."),
-        Parameter::text("q", MAX_SEARCH_CHARS, "Only experiments whose key or name contains this, in any case."),
+        Parameter::text(
+            "q",
+            MAX_SEARCH_CHARS,
+            "Only experiments whose key or name contains this, in any case.",
+        ),
         Parameter::text("tag", MAX_SEARCH_CHARS, "Only experiments with this tag."),
         Parameter::text("owner", MAX_SEARCH_CHARS, "Only experiments of this owner."),
     ]

@@ -9,7 +9,8 @@ use serde_json::Value;
 use super::at;
 use super::call::{Call, json};
 use super::documents::MAX_REVISION;
-use super::operation::{Access, Operation, Parameter, Reach};
+use super::operation::{Access, Operation, Reach};
+use super::parameter::Parameter;
 use crate::auth::Scope;
 use crate::keys::EdgeKeys;
 use crate::problem::Problem;
@@ -77,7 +78,12 @@ pub(super) fn operations() -> Vec<Operation> {
             .allow(Access::Scope(Scope::Edge), Reach::Environment)
             .query(Parameter::number("keyset", 0, MAX_REVISION, "Version of the keyset that the edge has."))
             .query(Parameter::number("cv", 0, MAX_REVISION, "Version of the snapshot that the edge has."))
-            .query(Parameter::number("ep", 0, MAX_REVISION, "Epoch of the status document that the edge has."))
+            .query(Parameter::number(
+                "ep",
+                0,
+                MAX_REVISION,
+                "Epoch of the status document that the edge has.",
+            ))
             .replies::<Bundle<'static>>(StatusCode::OK, "What is newer, and the status document in any case.")
             .by(bundle),
     ]

@@ -78,7 +78,9 @@ pub(super) fn operations() -> Vec<Operation> {
             .allow(Access::Scope(Scope::Viewer), Reach::Environment)
             .replies::<KeyListView>(StatusCode::OK, "The keys, public halves only.")
             .by(list),
-        step("rotate", "Publish a successor, or let the published one sign").takes::<RotateRequest>().by(rotate),
+        step("rotate", "Publish a successor, or let the published one sign")
+            .takes::<RotateRequest>()
+            .by(rotate),
         step("retire", "Let signatures of old keys count no more").may_take::<RetireRequest>().by(retire),
         step("revoke", "End a key that leaked, at once").takes::<RevokeRequest>().by(revoke),
     ]

@@ -11,6 +11,7 @@ mod feed;
 mod health;
 mod keys;
 mod operation;
+mod parameter;
 mod query;
 mod stream;
 #[cfg(test)]
@@ -21,9 +22,8 @@ mod whoami;
 
 pub(crate) use call::MAX_IDEMPOTENCY_KEY_CHARS;
 pub(crate) use edges::{REPORTS_WRITTEN_EVERY, Reports};
-pub(crate) use operation::{
-    Access, Handler, KEY_PATTERN, NAME_PATTERN, Operation, Parameter, Presence, Reply,
-};
+pub(crate) use operation::{Access, Handler, Operation, Presence, Reply};
+pub(crate) use parameter::{KEY_PATTERN, NAME_PATTERN, Parameter};
 
 /// Groups of operations in the document.
 pub(crate) const TAGS: [(&str, &str); 9] = [

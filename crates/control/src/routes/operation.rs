@@ -10,22 +10,16 @@ use axum::response::Response;
 use futures_util::future::BoxFuture;
 use http::{Method, StatusCode};
 use schemars::{JsonSchema, Schema, SchemaGenerator};
-use serde_json::{Value, json};
 
 use super::call::{Call, OpenCall};
+use super::parameter::Parameter;
 use crate::auth::Scope;
-use crate::pagination;
 use crate::problem::Problem;
 
 /// Base of every route but the ones for machines that watch this process.
 pub(crate) const BASE: &str = "/api/v1";
 /// Most bytes of a request body, where nothing else is said.
 pub(crate) const MAX_BODY_BYTES: usize = 1024 * 1024;
-/// Pattern of a key, as [`edgeseal_core::ids::Key`] checks it.
-pub(crate) const KEY_PATTERN: &str = "^[A-Za-z0-9][A-Za-z0-9_.-]{0,127}$";
-/// Pattern of an environment's name or of a unit type.
-pub(crate) const NAME_PATTERN: &str = "^[A-Za-z0-9][A-Za-z0-9_.-]{0,63}$";
-
 /// Who may call an operation.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Access {
@@ -52,67 +46,6 @@ pub(crate) enum Reach {
     Visible,
     /// The whole installation: no place for tokens that are bound to one environment.
     Installation,
-}
-
-/// A parameter of the query string or of the path.
-#[derive(Debug, Clone)]
-pub(crate) struct Parameter {
-    pub(crate) name: &'static str,
-    pub(crate) description: &'static str,
-    pub(crate) schema: Value,
-    pub(crate) required: bool,
-}
-
-impl Parameter {
-    /// A text of 1 to `limit` characters.
-    pub(crate) fn text(name: &'static str, limit: usize, description: &'static str) -> Self {
-        let schema = json!({ "type": "string", "minLength": 1, "maxLength": limit });
-        Self { name, description, schema, required: false }
-    }
-
-    /// A whole number.
-    pub(crate) fn number(name: &'static str, least: u64, most: u64, description: &'static str) -> Self {
-        let schema = json!({ "type": "integer", "minimum": least, "maximum": most });
-        Self { name, description, schema, required: false }
-    }
-
-    /// One of a few words.
-    pub(crate) fn word(name: &'static str, words: &[&str], description: &'static str) -> Self {
-        Self { name, description, schema: json!({ "type": "string", "enum": words }), required: false }
-    }
-
-    /// A key.
-    pub(crate) fn key(description: &'static str) -> Self {
-        let schema = json!({ "type": "string", "minLength": 1, "maxLength": 128, "pattern": KEY_PATTERN });
-        Self { name: "key", description, schema, required: true }
-    }
-
-    /// The environment that an operation is about.
-    pub(crate) fn environment() -> Self {
-        let description = "The environment; by default the one that the token is bound to, or else 'production'.";
-        let schema = json!({ "type": "string", "minLength": 1, "maxLength": 64, "pattern": NAME_PATTERN });
-        Self { name: "environment", description, schema, required: false }
-    }
-
-    /// The size of a page.
-    pub(crate) fn limit() -> Self {
-        let mut parameter = Self::number("limit", 1, pagination::MAX_LIMIT.into(), "Most items of the answer.");
-        if let Some(members) = parameter.schema.as_object_mut() {
-            members.insert("default".into(), pagination::DEFAULT_LIMIT.into());
-        }
-        parameter
-    }
-
-    /// The place of a page.
-    pub(crate) fn cursor() -> Self {
-        let description = "'nextCursor' of the page before.";
-        Self::text("cursor", pagination::MAX_CURSOR_CHARS, description)
-    }
-
-    /// The same, but it has to be there.
-    pub(crate) fn required(self) -> Self {
-        Self { required: true, ..self }
-    }
 }
 
 /// Makes a schema and leaves what it refers to with the generator.
@@ -187,7 +120,8 @@ impl Operation {
         id: impl Into<Cow<'static, str>>,
         summary: impl Into<Cow<'static, str>>,
     ) -> Self {
-        let unhandled = |_: OpenCall| -> BoxFuture<'static, _> { Box::pin(async { Err(Problem::internal()) }) };
+        let unhandled =
+            |_: OpenCall| -> BoxFuture<'static, _> { Box::pin(async { Err(Problem::internal()) }) };
         Self {
             method,
             path: path.into(),
@@ -311,7 +245,12 @@ impl Operation {
     }
 
     /// An answer of another media type.
-    pub(crate) fn replies_in(self, status: StatusCode, description: &'static str, media: &'static str) -> Self {
+    pub(crate) fn replies_in(
+        self,
+        status: StatusCode,
+        description: &'static str,
+        media: &'static str,
+    ) -> Self {
         self.reply(status, description, Some((media, None)), false)
     }
 

@@ -4,7 +4,7 @@ use std::borrow::Cow;
 
 use edgeseal_core::ids::Environment;
 
-use super::operation::Parameter;
+use super::parameter::Parameter;
 use crate::pagination::{self, Wanted};
 use crate::problem::{Code, Problem, quote};
 
@@ -64,7 +64,8 @@ impl Query {
         match value.parse::<u64>() {
             Ok(number) if plain && (least..=most).contains(&number) => Ok(Some(number)),
             _ => {
-                let detail = format!("'{name}' must be a whole number from {least} to {most}, not '{}'", quote(value));
+                let detail =
+                    format!("'{name}' must be a whole number from {least} to {most}, not '{}'", quote(value));
                 Err(Problem::new(Code::InvalidParameter, detail))
             }
         }
@@ -72,7 +73,8 @@ impl Query {
 
     /// A parameter that has to be there.
     pub(crate) fn needed<T>(value: Option<T>, name: &'static str) -> Result<T, Problem> {
-        value.ok_or_else(|| Problem::new(Code::InvalidParameter, format!("the parameter '{name}' is missing")))
+        value
+            .ok_or_else(|| Problem::new(Code::InvalidParameter, format!("the parameter '{name}' is missing")))
     }
 
     /// The parameter `environment`.
@@ -165,7 +167,8 @@ mod tests {
         for bad in ["q=", "q=123456789", "q=a%00b"] {
             assert_eq!(query(bad).unwrap().text("q", 8).map_err(code), Err("invalid_parameter"), "{bad}");
         }
-        for bad in ["limit=0", "limit=201", "limit=+1", "limit=01", "limit=1.0", "limit=", "limit=-1", "limit=1e1"]
+        for bad in
+            ["limit=0", "limit=201", "limit=+1", "limit=01", "limit=1.0", "limit=", "limit=-1", "limit=1e1"]
         {
             assert_eq!(query(bad).unwrap().page("x").map_err(code), Err("invalid_parameter"), "{bad}");
         }

@@ -7,7 +7,7 @@ use std::time::Duration;
 use axum::body::Body;
 use edgeseal_core::ids::Environment;
 use edgeseal_core::time::Timestamp;
-use edgeseal_store::{Commit, Store, TokenWrite};
+use edgeseal_store::{AuditLog, Commit, Store, TokenWrite};
 use http::header::{AUTHORIZATION, CONTENT_TYPE};
 use http::{HeaderMap, Request, StatusCode};
 use http_body_util::BodyExt;
@@ -197,6 +197,13 @@ impl Client {
 
     pub(crate) fn now(&self) -> Timestamp {
         self.world.control.now()
+    }
+
+    /// Entries of the audit log with an action, oldest first.
+    pub(crate) async fn audited(&self, action: &str) -> Vec<Value> {
+        let records = self.world.store.audit_after(0, 1_000).await.unwrap();
+        let entries = records.iter().map(|record| serde_json::from_str::<Value>(&record.entry).unwrap());
+        entries.filter(|entry| entry["action"] == action).collect()
     }
 
     /// Creates a two-variant experiment.

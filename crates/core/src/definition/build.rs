@@ -246,7 +246,7 @@ fn build_record(
         overrides: experiment.overrides.clone(),
         winner: experiment.winner.clone(),
     };
-    if old.is_some_and(|old| may_assign_differently(old, &record)) {
+    if old.is_some_and(|old| *old != record && may_assign_differently(old, &record)) {
         record.xv = record.xv.saturating_add(1);
     }
     Ok(record)

@@ -282,15 +282,16 @@ pub(super) fn compile(snapshot: &Snapshot) -> Result<Arc<Ruleset>, FeedError> {
     snapshot.compile().map(Arc::new).map_err(|error| FeedError::Compile(Box::new(error)))
 }
 
-/// Whether the claims of the verified token `held` are those of `offered`, which is `snapshot`.
+/// Whether the claims of the verified token `held` are those of `offered`, which is `snapshot`, up to when they were
+/// signed.
 fn says(held: &str, offered: &str, snapshot: &Snapshot) -> bool {
     let claims = |token: &str| token.split('.').nth(1).map(str::to_owned);
     let (Some(held), Some(offered)) = (claims(held), claims(offered)) else { return false };
     if held == offered {
         return true;
     }
-    // Written by another version perhaps: the bytes may differ and the meaning be the same.
+    // Signed anew at another time, or written by another version: the bytes may differ and the meaning be the same.
     let read =
         URL_SAFE_NO_PAD.decode(held).ok().and_then(|json| serde_json::from_slice::<Snapshot>(&json).ok());
-    read.is_some_and(|held| held == *snapshot)
+    read.is_some_and(|held| Snapshot { iat: snapshot.iat, ..held } == *snapshot)
 }

@@ -226,6 +226,9 @@ impl Feed {
         self.edge.app.metrics.feed_refused(reason);
         if lock(&self.last_refusal).replace((reason, part)) == Some((reason, part)) {
             tracing::debug!(reason, %error, "an offer was refused again");
+        } else if matches!(error, FeedError::Older { .. }) {
+            // Usually no attack: two ways brought the news, and the slower one brought what was new before.
+            tracing::warn!(reason, %error, "an older offer was refused");
         } else {
             tracing::error!(reason, %error, "an offer was refused; the edge serves what it served before");
         }

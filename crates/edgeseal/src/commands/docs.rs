@@ -14,12 +14,15 @@ use crate::output::Output;
 pub(crate) enum DocsCommand {
     /// docs/configuration.md: every flag and environment variable
     Configuration,
+    /// docs/openapi.json: the API of the control plane
+    Openapi,
 }
 
 /// Prints one document.
 pub(crate) fn run(command: &DocsCommand, output: Output) -> Outcome {
     match command {
         DocsCommand::Configuration => output.line(configuration().trim_end())?,
+        DocsCommand::Openapi => output.line(edgeseal_control::openapi_json().trim_end())?,
     }
     Ok(Exit::Ok)
 }

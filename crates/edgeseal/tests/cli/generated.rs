@@ -24,10 +24,17 @@ fn the_committed_configuration_reference_is_current() {
 }
 
 #[test]
+fn the_committed_openapi_document_is_current() {
+    let committed = fs::read_to_string(docs("openapi.json")).unwrap_or_default();
+    let current = run(&["docs", "openapi"]).expect(0).stdout;
+    assert!(committed == current, "run: edgeseal docs openapi > docs/openapi.json");
+}
+
+#[test]
 fn the_schema_knows_every_member_of_the_sample() {
     let schema = run(&["schema"]).expect(0).json();
     assert_eq!(schema["$schema"], "https://json-schema.org/draft/2020-12/schema");
-    for member in ["environment", "experiments", "groups", "holdouts", "layers"] {
+    for member in ["environment", "experiments", "groups", "holdouts", "layers", "metrics"] {
         assert!(schema["properties"][member].is_object(), "{member}");
     }
     assert_eq!(schema["additionalProperties"], false);

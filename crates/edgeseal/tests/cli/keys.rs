@@ -135,8 +135,10 @@ fn rotating_the_control_key_signs_snapshot_and_status_anew() {
     eventually("the status is signed by the new key", || {
         kid_of(&serving.get("/v1/status").text().unwrap()) == new
     });
-    let snapshot = std::fs::read_to_string(scratch.data_dir().join("snapshot.jwt")).unwrap();
-    assert_eq!(kid_of(&snapshot), new);
+    let on_disk = scratch.data_dir().join("snapshot.jwt");
+    eventually("the snapshot on disk is signed by the new key", || {
+        kid_of(&std::fs::read_to_string(&on_disk).unwrap()) == new
+    });
     running.keys(&["retire", "--force"]).expect(0);
     let Running { scratch, serving, .. } = running;
     drop(serving);

@@ -29,7 +29,9 @@ fn the_clock_of_an_edge_jumps() {
             (iat - now().unix_seconds() - jump).abs() < 300
         });
         paused = !paused;
+        let before = edge.refusals();
         api.turn("checkout", if paused { "pause" } else { "resume" });
+        eventually("what comes from another hour is refused and counted", || edge.refusals() > before);
         clock.jump(0);
         eventually("with the right time it hears of what it missed", || edge.halts("checkout") == paused);
         assert!(edge.is_ready());
@@ -53,6 +55,8 @@ fn the_clock_of_the_control_plane_jumps() {
         paused = !paused;
         // Whenever this happened by the control plane's clock: it is not lost.
         api.turn("checkout", if paused { "pause" } else { "resume" });
+        let newest = api.get("/audit?limit=1")["items"][0]["entry"]["at_ms"].as_i64().unwrap();
+        assert!((newest / 1_000 - now().unix_seconds() - jump).abs() < 300, "the clock did not jump");
         clock.jump(0);
         eventually("the change is heard once the time is right", || edge.halts("checkout") == paused);
         let cv = api.newest_cv();
@@ -60,7 +64,6 @@ fn the_clock_of_the_control_plane_jumps() {
         paused = !paused;
         api.turn("checkout", if paused { "pause" } else { "resume" });
         eventually("the next change is heard as ever", || edge.halts("checkout") == paused);
-        // Back to the state that the next round begins with.
         assert!(edge.is_ready());
     }
     load.finish();

@@ -5,6 +5,7 @@ use std::thread;
 use std::time::{Duration, Instant};
 
 use edgeseal_testkit::servers::Postgres;
+use serde_json::Value;
 
 use crate::api::{Api, Call};
 use crate::common::{Dice, eventually, kid_of};
@@ -33,14 +34,14 @@ fn killed_while_publishing(site: &Site) {
     let mut control = site.control(&[]);
     let api = control.api();
     let root = root_key(&api);
-    let (_, edge_token) = api.new_token("reader", "edge");
+    let reader = Api::new(&control.url, &api.new_token("reader", "edge").1);
     let edge = site.edge("edge", &control.url, &api, &[]);
     let load = UnderLoad::start([&edge]);
 
     let mut writer = Writer::new("writer", api.clone());
     let stop = AtomicBool::new(false);
     let mut dice = Dice::new();
-    let mut kills = 0;
+    let (mut kills, mut newest) = (0, 0);
     let start = Instant::now();
     thread::scope(|scope| {
         let writing = scope.spawn(|| writer.write_until(&stop));
@@ -49,6 +50,10 @@ fn killed_while_publishing(site: &Site) {
             control.kill();
             kills += 1;
             control.start_again();
+            // Whatever it was doing: what it hands out is whole, and not older than before.
+            let (_, status) = verified_bundle(&bundle(&reader), &root);
+            assert!(status.cv >= newest, "{} after {newest}", status.cv);
+            newest = status.cv;
         }
         stop.store(true, Ordering::Relaxed);
     });
@@ -60,15 +65,18 @@ fn killed_while_publishing(site: &Site) {
     let versions = assert_versions_strictly_increase(&verified_audit(&api));
     assert!(versions.len() > kills as usize, "hardly anything was published: {versions:?}");
     assert_eq!(versions.last(), Some(&api.newest_cv()), "the newest version is the last that was published");
-    let reader = Api::new(&control.url, &edge_token);
-    let bundle = reader.ask(Call::get("/edge/bundle")).unwrap().expect(200);
-    let (snapshot, status) = verified_bundle(&bundle, &root);
+    let (snapshot, status) = verified_bundle(&bundle(&reader), &root);
     writer.assert_published(&snapshot);
     follows(&edge, status.cv, status.ep);
     let history = load.finish();
     assert!(history.versions > 10, "the edge saw {} versions", history.versions);
     // The very key that was trusted in the beginning: no kill made the edge begin anew.
     assert_eq!(kid_of(edge.get("/v1/keyset").text().unwrap().as_str()), root.kid().as_str());
+}
+
+/// Everything that an edge gets that has nothing yet.
+fn bundle(reader: &Api) -> Value {
+    reader.ask(Call::get("/edge/bundle")).unwrap().expect(200)
 }
 
 fn follows(edge: &Edge, cv: u64, ep: u64) {

@@ -2,9 +2,19 @@
 
 use std::fs;
 use std::path::Path;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::thread;
+use std::time::Duration;
 
-use crate::common::{claims_of, eventually};
+use crate::common::{Dice, claims_of, eventually};
 use crate::fleet::{Edge, Site, UnderLoad};
+use crate::wire::Wire;
+use crate::writer::Writer;
+
+/// How often an edge is killed while it takes over one snapshot after another.
+const KILLS: u32 = 12;
+/// Longest that it lives in between.
+const LONGEST_LIFE_MS: u64 = 700;
 
 #[test]
 fn without_a_network_an_edge_serves_from_its_disk() {
@@ -92,6 +102,58 @@ fn with_nothing_good_on_disk_an_edge_waits_and_says_so() {
     load.finish();
 }
 
+#[test]
+fn whichever_file_is_damaged_the_edge_starts_and_recovers() {
+    let site = Site::sqlite();
+    let mut control = site.control(&[]);
+    let api = control.api();
+    api.start_experiment("checkout", 500);
+    let mut edge = site.edge("edge", &control.url, &api, &[]);
+    settled(&edge);
+    for file in ["edge-id", "edge-keys", "keyset.jwt", "snapshot.jwt", "status.jwt"] {
+        edge.kill();
+        control.kill();
+        damage(&edge.state_dir.join(file));
+        let told = edge.log().len();
+
+        edge.start_again();
+        assert_eq!(edge.get("/healthz").status(), 200);
+        let told = &edge.log()[told..];
+        assert!(told.contains(file) || file == "edge-id", "nothing is said of {file}: {told}");
+        control.start_again();
+        eventually(&format!("it recovers from a damaged {file}"), || edge.is_ready());
+        settled(&edge);
+    }
+}
+
+#[test]
+fn killed_at_any_moment_an_edge_starts_from_its_disk_without_a_network() {
+    let site = Site::sqlite();
+    let control = site.control(&[]);
+    let api = control.api();
+    api.start_experiment("checkout", 500);
+    let wire = Wire::to(control.port);
+    let mut edge = site.edge("edge", wire.url(), &api, &[]);
+    settled(&edge);
+    let mut writer = Writer::new("writer", api.clone());
+    let stop = AtomicBool::new(false);
+    let mut dice = Dice::new();
+    thread::scope(|scope| {
+        scope.spawn(|| writer.write_until(&stop));
+        for _ in 0..KILLS {
+            thread::sleep(Duration::from_millis(dice.below(LONGEST_LIFE_MS)));
+            edge.kill();
+            wire.cut();
+            edge.start_again();
+            assert!(edge.serves(), "{}", edge.log());
+            wire.mend();
+        }
+        stop.store(true, Ordering::Relaxed);
+    });
+    assert_eq!(refusals(&edge), 0, "a file was half written: {}", edge.log());
+    eventually("it follows to what is newest", || edge.cv() == api.newest_cv());
+}
+
 /// Whether what the edge serves is on its disk: it swaps first and writes afterwards.
 fn settled(edge: &Edge) -> bool {
     let serves = edge.cv();
@@ -115,11 +177,16 @@ fn damage_all_snapshots(folder: &Path) {
         if !entry.file_name().to_str().unwrap().contains("snapshot") {
             continue;
         }
-        let mut bytes = fs::read(entry.path()).unwrap();
-        let middle = bytes.len() / 2;
-        bytes[middle] ^= 1;
-        fs::write(entry.path(), bytes).unwrap();
+        damage(&entry.path());
         damaged += 1;
     }
     assert!(damaged > 0, "no snapshot in {}", folder.display());
+}
+
+/// Flips one bit.
+fn damage(file: &Path) {
+    let mut bytes = fs::read(file).unwrap();
+    let middle = bytes.len() / 2;
+    bytes[middle] ^= 1;
+    fs::write(file, bytes).unwrap();
 }

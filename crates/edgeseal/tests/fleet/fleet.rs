@@ -205,10 +205,6 @@ impl Control {
     pub(crate) fn is_running(&mut self) -> bool {
         self.running.process.is_running()
     }
-
-    pub(crate) fn log(&self) -> String {
-        self.running.log()
-    }
 }
 
 /// An edge.
@@ -267,12 +263,12 @@ impl Edge {
         self.get("/v1/assignments/somebody").status() == 200
     }
 
-    /// Sum of the metrics whose name begins with `name` and whose labels contain `labels`.
+    /// How many offers it has refused.
     #[track_caller]
-    pub(crate) fn metric(&self, name: &str, labels: &str) -> f64 {
-        let text = self.get("/metrics").text().unwrap();
-        let counted = text.lines().filter(|line| line.starts_with(name) && line.contains(labels));
-        counted.map(|line| line.rsplit(' ').next().unwrap().parse::<f64>().unwrap()).sum()
+    pub(crate) fn refusals(&self) -> u64 {
+        let metrics = self.get("/metrics").text().unwrap();
+        let counters = metrics.lines().filter(|line| line.starts_with("edgeseal_feed_refusals_total"));
+        counters.map(|line| line.rsplit(' ').next().unwrap().parse::<u64>().unwrap()).sum()
     }
 
     pub(crate) fn kill(&mut self) {

@@ -64,10 +64,11 @@ fn what_is_older_foreign_or_forged_is_refused_and_counted() {
 }
 
 fn refused(edge: &Edge, impostor: &Impostor, what: &str, offer: Documents) {
-    let counted = || edge.metric("edgeseal_feed_refus", "");
-    let (cv, ep, before) = (edge.cv(), edge.status()["ep"].clone(), counted());
+    let (cv, ep, before) = (edge.cv(), edge.status()["ep"].clone(), edge.refusals());
     impostor.offer(offer);
-    eventually(&format!("{what} is refused and counted"), || impostor.was_taken() && counted() > before);
+    eventually(&format!("{what} is refused and counted"), || {
+        impostor.was_taken() && edge.refusals() > before
+    });
     assert_eq!((edge.cv(), &edge.status()["ep"]), (cv, &ep), "{what} had an effect");
     assert!(edge.log().contains("refused"), "{}", edge.log());
 }

@@ -175,3 +175,43 @@ impl Eye {
         claims_of(&answer.error_for_status().ok()?.text().ok()?)
     }
 }
+
+mod tests {
+    use serde_json::json;
+
+    use super::*;
+
+    fn history(seen: Seen, contents: Contents) -> History {
+        History { edges: vec![seen], conflicts: contents.conflicts, versions: contents.snapshots.len() }
+    }
+
+    #[test]
+    fn going_on_and_standing_still_is_sound() {
+        let (mut seen, mut contents) = (Seen { looks: 1, ..Seen::default() }, Contents::default());
+        for cv in [1, 2, 2, 5] {
+            seen.see("cv", cv);
+            contents.snapshot(cv, json!({ "cv": cv }));
+            contents.assignments(cv, 1, json!({}));
+        }
+        history(seen, contents).assert_sound();
+    }
+
+    #[test]
+    #[should_panic(expected = "cv went back from 5 to 4")]
+    fn a_version_that_goes_back_is_found() {
+        let mut seen = Seen { looks: 1, ..Seen::default() };
+        for cv in [3, 5, 4, 6] {
+            seen.see("cv", cv);
+        }
+        history(seen, Contents::default()).assert_sound();
+    }
+
+    #[test]
+    #[should_panic(expected = "snapshot 7 is")]
+    fn one_version_with_two_contents_is_found() {
+        let mut contents = Contents::default();
+        contents.snapshot(7, json!({ "experiments": [] }));
+        contents.snapshot(7, json!({ "experiments": [1] }));
+        history(Seen { looks: 1, ..Seen::default() }, contents).assert_sound();
+    }
+}

@@ -6,7 +6,8 @@ use std::time::Duration;
 
 use edgeseal_testkit::servers::Postgres;
 
-use crate::common::eventually;
+use crate::api::{Call, experiment};
+use crate::common::{claims_of, eventually};
 use crate::fleet::{Control, Edge, Site, UnderLoad};
 use crate::writer::{Writer, assert_versions_strictly_increase, verified_audit};
 
@@ -29,6 +30,13 @@ fn several_control_planes_publish_at_once_and_lose_nothing() {
     let third = site.control(&[]);
     writers.push(writer("third", &third));
     publish(&mut writers);
+
+    // Sent to one and, for want of an answer, again to another: carried out once.
+    let once = |control: &Control| {
+        let call = Call::post("/experiments", experiment("once", 500)).once("the-same");
+        control.api().ask(call).unwrap().expect(201)
+    };
+    assert_eq!(once(&first), once(&second));
 
     for (writer, control) in writers.iter().zip([&second, &third, &first]) {
         println!("{} revisions, {} repeated requests", writer.revisions(), writer.repeated);
@@ -65,6 +73,6 @@ fn converge(edges: &[Edge], newest: u64) {
         eventually("every edge has the newest version", || edge.cv() == newest);
     }
     let assigned: Vec<_> = edges.iter().map(|edge| edge.token("somebody")).collect();
-    let same = |token: &String| crate::common::claims_of(token).unwrap()["a"].clone();
+    let same = |token: &String| claims_of(token).unwrap()["a"].clone();
     assert_eq!(same(&assigned[0]), same(&assigned[1]));
 }

@@ -230,12 +230,13 @@ async fn the_number_of_the_database_is_heeded() {
 }
 
 #[tokio::test]
-async fn a_server_that_is_full_is_said_to_answer() {
+async fn a_server_that_a_failover_made_read_only_is_said_to_answer() {
     let world = World::new(Redis::start_own());
-    let _: redis::Value = world.command(&["CONFIG", "SET", "maxmemory", "1"]).await;
-    let trouble =
-        world.notices.announce(&world.environment, &set(1, 1, 1, 100)).await.unwrap_err().to_string();
-    assert!(trouble.contains("could not do it") && trouble.contains("memory"), "{trouble}");
+    let _: redis::Value = world.command(&["REPLICAOF", "127.0.0.1", "1"]).await;
+    let error = world.notices.announce(&world.environment, &set(1, 1, 1, 100)).await.unwrap_err();
+    assert!(error.to_string().contains("could not do it"), "{error}");
+    let _: redis::Value = world.command(&["REPLICAOF", "NO", "ONE"]).await;
+    world.announce(&set(1, 1, 1, 100)).await;
 }
 
 #[tokio::test]

@@ -15,8 +15,7 @@ async fn a_document_lives_from_creation_to_deletion() {
     assert_eq!(created.body["capacity"]["freePercent"], 100.0);
 
     let described = json!({ "key": "checkout", "description": "all of checkout" });
-    let replaced =
-        client.ok(Ask::put("/layers/checkout").by("publisher").if_match(1).json(&described)).await;
+    let replaced = client.ok(Ask::put("/layers/checkout").by("publisher").if_match(1).json(&described)).await;
     assert_eq!(replaced.header("etag"), "\"2\"");
     let again = client.ok(Ask::put("/layers/checkout").by("publisher").if_match(2).json(&described)).await;
     assert_eq!(again.header("etag"), "\"2\"", "nothing changed");
@@ -107,7 +106,11 @@ async fn every_kind_refuses_what_it_does_not_take() {
         ("/experiments", experiment(json!({ "traffic": 101 })), "/traffic"),
         ("/experiments", experiment(json!({ "traffic": true })), "/traffic"),
         ("/experiments", experiment(json!({ "variants": [] })), "/variants"),
-        ("/experiments", experiment(json!({ "variants": [{ "key": "a", "weight": -1 }] })), "/variants/0/weight"),
+        (
+            "/experiments",
+            experiment(json!({ "variants": [{ "key": "a", "weight": -1 }] })),
+            "/variants/0/weight",
+        ),
         ("/experiments", experiment(json!({ "variants": [{ "key": "a", "weight": 0 }] })), "/variants"),
         ("/experiments", experiment(json!({ "owner": long })), "/owner"),
         ("/experiments", experiment(json!({ "tags": ["ok", long] })), "/tags/1"),
@@ -144,7 +147,11 @@ async fn bodies_are_json_of_bounded_size_and_depth() {
         (as_json("{"), 400, "malformed_body"),
         (as_json(r#"{"key":"l","key":"l"}"#), 400, "malformed_body"),
         (as_json("{\"key\":\"l\"} x"), 400, "malformed_body"),
-        (post().header("content-type", "application/json").bytes(vec![b'"', 0xff, b'"']), 400, "malformed_body"),
+        (
+            post().header("content-type", "application/json").bytes(vec![b'"', 0xff, b'"']),
+            400,
+            "malformed_body",
+        ),
         (as_json(&deep), 400, "malformed_body"),
         (as_json(&large), 413, "body_too_large"),
         (post().bytes("{\"key\":\"l\"}"), 415, "unsupported_media_type"),
@@ -194,13 +201,17 @@ async fn a_repeated_creation_gets_the_same_answer_once() {
     let first = client.ok(post("publisher", "l")).await;
     let again = client.ok(post("publisher", "l")).await;
     assert_eq!((first.status, &first.body), (again.status, &again.body));
-    assert_eq!((first.header("etag"), first.header("location")), (again.header("etag"), again.header("location")));
+    assert_eq!(
+        (first.header("etag"), first.header("location")),
+        (again.header("etag"), again.header("location"))
+    );
     let told = client.send(post("publisher", "other")).await;
     assert_eq!((told.status, told.code()), (422, "idempotency_mismatch"));
     let told = client.send(post("admin", "l")).await;
     assert_eq!((told.status, told.code()), (409, "exists"), "another caller's key is another key");
     for bad in ["", "a b", &"x".repeat(129)] {
-        let ask = Ask::post("/layers").by("publisher").header("idempotency-key", bad).json(&json!({ "key": "z" }));
+        let ask =
+            Ask::post("/layers").by("publisher").header("idempotency-key", bad).json(&json!({ "key": "z" }));
         let told = client.send(ask).await;
         assert_eq!((told.status, told.code()), (400, "invalid_header"), "{bad}");
     }

@@ -70,6 +70,10 @@ async fn key_requests_are_bounded() {
         ("revoke", json!({ "kid": "AAAAAAAAAAAAAAAAAAAAAB" }), "/kid"),
     ] {
         let told = client.send(Ask::post(&format!("/keys/{verb}")).by("admin").json(&body)).await;
-        assert_eq!((told.status, &told.body["errors"][0]["pointer"]), (422, &json!(pointer)), "{verb} {body}");
+        assert_eq!(
+            (told.status, &told.body["errors"][0]["pointer"]),
+            (422, &json!(pointer)),
+            "{verb} {body}"
+        );
     }
 }

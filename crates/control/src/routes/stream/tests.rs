@@ -79,7 +79,8 @@ async fn rotated_keys_arrive_with_their_keyset() {
     let client = Client::new().await;
     let mut body = listen(&client, "edge", None).await;
     group(&mut body).await;
-    let rotate = |use_: &str| Ask::post("/keys/rotate").by("admin").json(&json!({ "use": use_, "force": true }));
+    let rotate =
+        |use_: &str| Ask::post("/keys/rotate").by("admin").json(&json!({ "use": use_, "force": true }));
     client.ok(rotate("edge")).await;
     assert_eq!(names(&group(&mut body).await), ["keyset", "status"]);
     client.ok(rotate("edge")).await;
@@ -153,6 +154,9 @@ async fn a_bundle_holds_what_is_newer() {
     let state = client.world.state().await;
     let path = format!("/edge/bundle?keyset={}&cv={}&ep=0", state.head.keyset_ver, state.head.cv);
     assert_eq!(members(client.ok(Ask::get(&path).by("edge")).await), ["status"]);
-    assert_eq!(members(client.ok(Ask::get("/edge/bundle?cv=1").by("edge")).await), ["keys", "keyset", "status"]);
+    assert_eq!(
+        members(client.ok(Ask::get("/edge/bundle?cv=1").by("edge")).await),
+        ["keys", "keyset", "status"]
+    );
     assert_eq!(client.send(Ask::get("/edge/bundle?cv=x").by("edge")).await.status, 400);
 }

@@ -133,6 +133,8 @@ fn a_reader_that_takes_nothing_is_dropped() {
     let edge = TestEdge::with(Config {
         stream_heartbeat: Duration::from_millis(50),
         stream_stall_timeout: Duration::from_millis(400),
+        // The clock of a connection looks at least this often.
+        header_read_timeout: Duration::from_millis(200),
         ..config()
     });
     let mut reader = Reader::open(&edge);

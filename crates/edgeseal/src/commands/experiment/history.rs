@@ -1,5 +1,7 @@
 //! `experiment history` and `experiment diff`: what an experiment was, and what changed.
 
+use std::num::NonZeroUsize;
+
 use clap::Args;
 use serde::Deserialize;
 use serde_json::Value;
@@ -18,7 +20,7 @@ pub(super) struct HistoryArgs {
     key: String,
     /// At most so many revisions [default: all]
     #[arg(long, value_name = "N")]
-    limit: Option<usize>,
+    limit: Option<NonZeroUsize>,
 }
 
 #[derive(Debug, Args)]
@@ -42,7 +44,7 @@ struct Diff {
 
 pub(super) async fn list(args: &HistoryArgs, api: &Api, output: Output) -> Outcome<()> {
     let call = api.here(Call::get(format!("{}/revisions", path(&args.key)?)));
-    let items = api.list(call, args.limit).await?;
+    let items = api.list(call, args.limit.map(NonZeroUsize::get)).await?;
     if output.json {
         return print_json_items(output, items);
     }

@@ -2,6 +2,8 @@
 
 mod history;
 
+use std::num::NonZeroUsize;
+
 use clap::{Args, Subcommand, ValueEnum};
 use edgeseal_core::ids::{ExperimentKey, VariantKey};
 use serde_json::{Map, Value};
@@ -62,7 +64,7 @@ struct ListArgs {
     owner: Option<String>,
     /// At most so many [default: all]
     #[arg(long, value_name = "N")]
-    limit: Option<usize>,
+    limit: Option<NonZeroUsize>,
 }
 
 #[derive(Debug, Clone, Copy, ValueEnum)]
@@ -128,7 +130,7 @@ async fn list(args: &ListArgs, api: &Api, output: Output) -> Outcome<()> {
         .maybe("q", args.query.as_ref())
         .maybe("tag", args.tag.as_ref())
         .maybe("owner", args.owner.as_ref());
-    let items = api.list(call, args.limit).await?;
+    let items = api.list(call, args.limit.map(NonZeroUsize::get)).await?;
     if output.json {
         return super::print_json_items(output, items);
     }

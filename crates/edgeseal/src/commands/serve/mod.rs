@@ -14,8 +14,9 @@ use std::time::Duration;
 use clap::Args;
 use edgeseal_control::{Control, Current};
 use edgeseal_core::ids::Environment;
-use edgeseal_edge::feed::{EdgeKeys, Feed, Offer};
+use edgeseal_edge::feed::{EdgeKeys, Feed, HEARTBEAT_INTERVAL, Offer};
 use edgeseal_edge::{Clock, Edge};
+use edgeseal_store::EdgeReport;
 use tokio::sync::watch::Receiver;
 
 use crate::commands::edge::ServingArgs;
@@ -92,6 +93,8 @@ async fn serve(args: &ServeArgs, output: Output) -> Outcome {
         .or_no(|| format!("the data directory '{}'", args.source.data_dir.data_dir.display()))?;
     let mut hand = Hand { feed, last: None };
     hand.over(&mut current)?;
+    // What `verify` and `leak-test` read is there when the banner is.
+    hand.feed.flush();
     let running = edge.start().map_err(Failure::unreachable)?;
     let token = plane::admin_token(&control, None).await?;
     let plane = Plane::start(Arc::clone(&control), args.control_listen).await?;
@@ -157,6 +160,8 @@ async fn attend(
 ) {
     let mut ticks = tokio::time::interval(interval);
     ticks.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Delay);
+    let mut reports = tokio::time::interval(HEARTBEAT_INTERVAL);
+    reports.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Delay);
     loop {
         tokio::select! {
             () = stop.asked() => return,
@@ -169,6 +174,7 @@ async fn attend(
                 }
             }
             _ = ticks.tick() => experiments.look(control, environment).await,
+            _ = reports.tick() => hand.report(control).await,
         }
     }
 }
@@ -205,5 +211,24 @@ impl Hand {
         taken.map_err(anyhow::Error::from)?;
         self.last = Some(now);
         Ok(())
+    }
+
+    /// Puts this edge into the list of edges, as one that follows over the network puts itself.
+    async fn report(&self, control: &Control) {
+        let (Some(serving), now) = (self.feed.serving(), self.feed.now()) else { return };
+        let report = EdgeReport {
+            id: self.feed.edge_id().to_owned(),
+            environment: self.feed.environment().clone(),
+            version: env!("CARGO_PKG_VERSION").to_owned(),
+            source: "process".to_owned(),
+            cv: serving.cv,
+            ep: serving.ep,
+            keyset_ver: serving.keyset_ver,
+            config_age_ms: now.unix_ms().saturating_sub(serving.status_iat.unix_ms()),
+            seen_at_ms: now.unix_ms(),
+        };
+        if let Err(error) = control.store().edges_seen(&[report]).await {
+            tracing::warn!(%error, "this process's edge is missing from the list of edges");
+        }
     }
 }

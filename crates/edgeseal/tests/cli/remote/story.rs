@@ -51,7 +51,7 @@ fn an_experiment_is_applied_paused_and_looked_back_at() {
     assert!(applied.stdout.contains("    /variants/1/weight: 1 -> 3\n"), "{}", applied.stdout);
     std::fs::write(&file, common::two_variants(0, 0)).unwrap();
     let refused = here.run(&["apply", "-f", path]).expect(1);
-    assert!(refused.stderr.contains(&format!("{path}:4:")), "the line is named: {}", refused.stderr);
+    assert!(refused.stderr.contains(&format!("{path}:5:7:")), "the line is named: {}", refused.stderr);
 
     let reason = ["experiment", "pause", "checkout", "--reason", "errors"];
     assert_eq!(here.json(&reason)["state"], "paused");

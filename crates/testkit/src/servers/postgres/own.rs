@@ -121,7 +121,8 @@ impl Own {
         fs::set_permissions(&self.folder, fs::Permissions::from_mode(0o700)).map_err(told)?;
         if is_root() {
             chown(&self.folder, Some(NOBODY), Some(NOBODY)).map_err(told)?;
-            if self.command(&self.binaries.join("postgres")).arg("--version").output().is_err() {
+            let version = self.command(&self.binaries.join("postgres")).arg("--version").output();
+            if !version.is_ok_and(|version| version.status.success()) {
                 self.binaries = copy_of(&self.binaries, &self.folder).map_err(told)?;
             }
         }

@@ -4,15 +4,17 @@ use axum::response::Response;
 use edgeseal_core::sealing::KeyId;
 use http::StatusCode;
 use schemars::JsonSchema;
-use serde::Deserialize;
+use serde::{Deserialize, Serialize};
 use serde_json::Value;
 
 use super::at;
 use super::call::{Call, json, respond};
 use super::operation::{Access, Operation, Reach};
+use super::parameter::Parameter;
 use crate::answer::Answer;
 use crate::auth::Scope;
-use crate::change::Changed;
+use crate::change::{AuditNote, Changed};
+use crate::error::ControlError;
 use crate::keys::{self, Rotating, Step};
 use crate::problem::{Code, Problem};
 
@@ -78,6 +80,18 @@ pub(super) fn operations() -> Vec<Operation> {
             .allow(Access::Scope(Scope::Viewer), Reach::Environment)
             .replies::<KeyListView>(StatusCode::OK, "The keys, public halves only.")
             .by(list),
+        Operation::get(
+            at("/keys/hmac/{version}"),
+            "exportHmacSecret",
+            "Read one HMAC secret, for servers that verify",
+        )
+        .tag("keys")
+        .describe("The audit log says who read it.")
+        .allow(Access::Scope(Scope::Admin), Reach::Environment)
+        .path_parameter(Parameter::number("version", 1, u32::MAX.into(), "Which secret."))
+        .refuses(&[404])
+        .replies::<ExportedView>(StatusCode::OK, "The secret.")
+        .by(export_hmac),
         step("rotate", "Publish a successor, or let the published one sign")
             .takes::<RotateRequest>()
             .by(rotate),
@@ -140,6 +154,32 @@ async fn revoke(mut call: Call) -> Result<Response, Problem> {
         )
         .await?;
     respond(answer)
+}
+
+#[tracing::instrument(name = "control.key.export", skip_all)]
+async fn export_hmac(call: Call) -> Result<Response, Problem> {
+    let text = call.path("version");
+    let number = text.parse::<u32>().ok().filter(|number| number.to_string() == text);
+    let not_found = || Problem::not_found("HMAC secret", text);
+    let number = number.ok_or_else(not_found)?;
+    let control = call.control();
+    let state = control.state(&call.environment).await?;
+    let exported = state.keyring.export_hmac(Some(number), control.master()).map_err(ControlError::from)?;
+    let exported = exported.ok_or_else(not_found)?;
+    let body = ExportedView {
+        secret_version: exported.version,
+        secret_hex: exported.secret.iter().map(|byte| format!("{byte:02x}")).collect(),
+    };
+    let note = AuditNote {
+        action: "key.export".to_owned(),
+        kind: Some("key".to_owned()),
+        key: Some(format!("hmac/{number}")),
+        detail: serde_json::json!({ "environment": call.environment }),
+    };
+    // Told before it is handed out: whoever has the secret is in the log.
+    let told = Answer { status: 200, etag: None, location: None, body: Value::Null };
+    control.change_tokens(&call.context(), Vec::new(), vec![note], told).await?;
+    json(StatusCode::OK, &body)
 }
 
 fn told(changed: &Changed<Step>) -> Answer {
@@ -216,6 +256,17 @@ struct SecretView {
     state: String,
     /// When it came into this state, in seconds since the Unix epoch.
     since: i64,
+}
+
+/// An HMAC secret in the clear: whoever has it can sign any assignment for anyone.
+#[derive(Serialize, JsonSchema)]
+#[serde(rename_all = "camelCase")]
+#[schemars(rename = "ExportedHmacSecret")]
+struct ExportedView {
+    /// Its version.
+    secret_version: u32,
+    /// The secret in lower-case hex.
+    secret_hex: String,
 }
 
 /// A step in the life of a key or an HMAC secret.

@@ -76,6 +76,7 @@ const TABLE: &[(&str, &str, Needs)] = &[
     ("GET", "/metrics/{key}/diff", In(Viewer)),
     ("POST", "/apply", In(Editor)),
     ("GET", "/keys", In(Viewer)),
+    ("GET", "/keys/hmac/{version}", In(Admin)),
     ("POST", "/keys/rotate", In(Admin)),
     ("POST", "/keys/retire", In(Admin)),
     ("POST", "/keys/revoke", In(Admin)),
@@ -95,6 +96,7 @@ fn request(method: &'static str, template: &str) -> Ask {
     let path = template
         .replace("{key}", "nothing-here")
         .replace("{revision}", "1")
+        .replace("{version}", "1")
         .replace("{id}", "aaaaaaaaaaaaaaaa")
         .replace("{name}", "production");
     let about_production = !["/whoami", "/environments", "/tokens", "/audit/chain", "/edge/heartbeat"]

@@ -113,7 +113,8 @@ fn whichever_file_is_damaged_the_edge_starts_and_recovers() {
     for file in ["edge-id", "edge-keys", "keyset.jwt", "snapshot.jwt", "status.jwt"] {
         edge.kill();
         control.kill();
-        damage(&edge.state_dir.join(file));
+        let path = edge.state_dir.join(file);
+        let damaged = damage(&path);
         let told = edge.log().len();
 
         edge.start_again();
@@ -122,7 +123,10 @@ fn whichever_file_is_damaged_the_edge_starts_and_recovers() {
         assert!(told.contains(file) || file == "edge-id", "nothing is said of {file}: {told}");
         control.start_again();
         eventually(&format!("it recovers from a damaged {file}"), || edge.is_ready());
-        settled(&edge);
+        // An id of which a letter has changed is an id.
+        eventually(&format!("{file} is written anew"), || {
+            file == "edge-id" || fs::read(&path).unwrap() != damaged
+        });
     }
 }
 
@@ -183,10 +187,11 @@ fn damage_all_snapshots(folder: &Path) {
     assert!(damaged > 0, "no snapshot in {}", folder.display());
 }
 
-/// Flips one bit.
-fn damage(file: &Path) {
+/// Flips one bit of a file, and gives what it holds then.
+fn damage(file: &Path) -> Vec<u8> {
     let mut bytes = fs::read(file).unwrap();
     let middle = bytes.len() / 2;
     bytes[middle] ^= 1;
-    fs::write(file, bytes).unwrap();
+    fs::write(file, &bytes).unwrap();
+    bytes
 }

@@ -44,6 +44,26 @@ async fn a_key_takes_its_steps_in_their_time() {
 }
 
 #[tokio::test]
+async fn an_hmac_secret_is_read_by_admins_only_and_the_log_says_by_whom() {
+    let client = Client::new().await;
+    let exported = client.ok(Ask::get("/keys/hmac/1").by("admin")).await;
+    assert_eq!(exported.body["secretVersion"], 1);
+    assert_eq!(exported.body["secretHex"].as_str().unwrap().len(), 64);
+    assert_eq!(client.send(Ask::get("/keys/hmac/1").by("publisher")).await.status, 403);
+    for none in ["2", "01", "x", "99999999999"] {
+        assert_eq!(
+            client.send(Ask::get(&format!("/keys/hmac/{none}")).by("admin")).await.status,
+            404,
+            "{none}"
+        );
+    }
+    let log = client.ok(Ask::get("/audit").by("viewer")).await;
+    let entry = &log.body["items"][0]["entry"];
+    assert_eq!((&entry["action"], &entry["key"]), (&json!("key.export"), &json!("hmac/1")));
+    assert!(!log.body.to_string().contains(exported.body["secretHex"].as_str().unwrap()));
+}
+
+#[tokio::test]
 async fn a_leaked_key_is_revoked_at_once() {
     let client = Client::new().await;
     let kid = key(&client, "edge", "active").await["kid"].clone();

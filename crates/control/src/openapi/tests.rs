@@ -23,12 +23,6 @@ fn the_committed_document_is_the_one_that_is_served() {
 }
 
 #[test]
-#[ignore = "writes docs/openapi.json, for when the binary does not build"]
-fn write_the_document() {
-    std::fs::write(COMMITTED, openapi_json()).unwrap();
-}
-
-#[test]
 fn every_reference_leads_somewhere() {
     let document = document();
     let mut references = BTreeSet::new();

@@ -21,7 +21,7 @@ test: ## install what the tests need, then run every check and suite
 bench: ## measure, print the figures and write bench/results.json
 	@cargo run --quiet --locked --release --package edgeseal-bench
 
-fuzz: ## fuzz every parser for FUZZ_SECONDS (60) each
+fuzz: ## fuzz core's parsers for FUZZ_SECONDS (60) each
 	@scripts/fuzz.sh
 
 vectors: ## write vectors/ anew; an unchanged tree is the expected outcome

@@ -45,7 +45,7 @@ mod testing;
 
 pub use answer::{ANSWER_LIFE_SECONDS, Answer, IdempotencyKey};
 pub use apply::Plan;
-pub use auth::{NewToken, NoRandomness, Scope, Token, first_admin_token};
+pub use auth::{NewToken, NoRandomness, Scope, Token, first_admin_token, recover_admin_token};
 pub use change::{AuditNote, Changed, Context, Decision, DocumentChange, MAX_COMMIT_ATTEMPTS};
 pub use config::{Clock, Config};
 pub use control::{Control, MAX_ENVIRONMENTS};

@@ -56,6 +56,9 @@ pub(crate) enum Command {
     /// Create or update the schema of a database
     #[command(after_help = EXIT_CODES_HELP)]
     Migrate(commands::migrate::MigrateArgs),
+    /// Make another admin token, with access to the database instead of one
+    #[command(after_help = EXIT_CODES_HELP)]
+    RecoverAdmin(commands::recover_admin::RecoverAdminArgs),
     /// Show which variants a unit gets, and why
     Evaluate(commands::evaluate::EvaluateArgs),
     /// Verify a token step by step

@@ -72,6 +72,7 @@ fn run(cli: Cli) -> Outcome {
             None => commands::edge::run(&args, output),
         },
         Command::Migrate(args) => commands::migrate::run(&args, output),
+        Command::RecoverAdmin(args) => commands::recover_admin::run(&args, output),
         Command::Audit(args) => commands::audit::run(&args, output),
         Command::Doctor(args) => commands::doctor::run(&args, output),
         Command::Snapshot(command) => commands::snapshot::run(&command, output),

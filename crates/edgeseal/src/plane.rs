@@ -102,14 +102,15 @@ pub(crate) async fn admin_token(
     let written = write_secret(path, token);
     written.or_unreachable(|| {
         format!(
-            "the first admin token was made, but '{}' cannot be written; begin again with an empty database",
+            "the first admin token was made, but '{}' cannot be written; `edgeseal recover-admin` makes another one",
             path.display()
         )
     })?;
     Ok(None)
 }
 
-fn write_secret(path: &Path, secret: &str) -> std::io::Result<()> {
+/// Writes a secret to a file that does not exist yet, readable by its owner only.
+pub(crate) fn write_secret(path: &Path, secret: &str) -> std::io::Result<()> {
     use std::io::Write;
     use std::os::unix::fs::OpenOptionsExt;
     let mut file = std::fs::OpenOptions::new().create_new(true).write(true).mode(0o600).open(path)?;

@@ -3,6 +3,7 @@
 
 use std::error::Error;
 use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
 use edgeseal_core::ids::Environment;
@@ -191,11 +192,14 @@ async fn a_server_that_is_killed_while_committing_loses_nothing_it_acknowledged(
     let store = Arc::new(PostgresStore::connect(&url).await.unwrap());
     let mut acknowledged = store.commit(publication(None)).await.unwrap();
     for _ in 0..3 {
+        // Killed between two commits, nobody would notice: then it is told to stop.
+        let stop = Arc::new(AtomicBool::new(false));
         let committing = tokio::spawn({
-            let store = Arc::clone(&store);
+            let (store, stop) = (Arc::clone(&store), Arc::clone(&stop));
             async move {
                 let mut sequence = acknowledged;
-                while let Ok(next) = store.commit(publication(Some(sequence))).await {
+                while !stop.load(Ordering::Relaxed) {
+                    let Ok(next) = store.commit(publication(Some(sequence))).await else { break };
                     sequence = next;
                 }
                 sequence
@@ -214,6 +218,7 @@ async fn a_server_that_is_killed_while_committing_loses_nothing_it_acknowledged(
         })
         .await
         .unwrap();
+        stop.store(true, Ordering::Relaxed);
         acknowledged = committing.await.unwrap();
         let head = timeout(PATIENCE, async {
             loop {

@@ -1,6 +1,7 @@
-//! The first admin token of an installation, which creates all others.
+//! Admin tokens that no admin creates: the first one of an installation, and one for whoever lost all.
 
-use edgeseal_store::{AuditEntry, Commit, CommitError, TokenWrite};
+use edgeseal_core::time::Timestamp;
+use edgeseal_store::{Actor, ApiToken, AuditEntry, Commit, CommitError, Store, TokenWrite};
 use serde_json::json;
 use zeroize::Zeroizing;
 
@@ -25,10 +26,48 @@ pub async fn first_admin_token(control: &Control) -> Result<Option<Zeroizing<Str
         NewToken { name: "first admin".to_owned(), scope: Scope::Admin, environment: None, expires_at: None };
     let (token, text) = Token::generate_first(new, &actor, now)
         .map_err(|_| ControlError::Internal { attempt: "drawing the first token" })?;
+    match keep(&**control.store(), token, "token.create", actor, now).await {
+        Ok(()) => Ok(Some(text)),
+        Err(CommitError::Conflict | CommitError::IdempotencyTaken) => Ok(None),
+        Err(CommitError::Store(error)) => Err(error.into()),
+    }
+}
+
+/// Creates another admin token, for whoever lost all of them and can reach the store itself.
+///
+/// # Errors
+/// As [`first_admin_token`]; [`ControlError::Busy`] when the drawn id is taken: draw again.
+pub async fn recover_admin_token(
+    store: &dyn Store,
+    now: Timestamp,
+) -> Result<Zeroizing<String>, ControlError> {
+    let actor = Context::system().actor;
+    let new = NewToken {
+        name: "recovered admin".to_owned(),
+        scope: Scope::Admin,
+        environment: None,
+        expires_at: None,
+    };
+    let (token, text) = Token::generate(new, &actor, now)
+        .map_err(|_| ControlError::Internal { attempt: "drawing a token" })?;
+    match keep(store, token, "token.recover", actor, now).await {
+        Ok(()) => Ok(text),
+        Err(CommitError::Conflict | CommitError::IdempotencyTaken) => Err(ControlError::Busy),
+        Err(CommitError::Store(error)) => Err(error.into()),
+    }
+}
+
+async fn keep(
+    store: &dyn Store,
+    token: ApiToken,
+    action: &str,
+    actor: Actor,
+    now: Timestamp,
+) -> Result<(), CommitError> {
     let entry = AuditEntry {
         at_ms: now.unix_ms(),
         actor: actor.clone(),
-        action: "token.create".to_owned(),
+        action: action.to_owned(),
         environment: None,
         kind: Some("token".to_owned()),
         key: Some(token.id.clone()),
@@ -43,11 +82,7 @@ pub async fn first_admin_token(control: &Control) -> Result<Option<Zeroizing<Str
         audit: vec![entry],
         idempotency: None,
     };
-    match control.store().commit(commit).await {
-        Ok(_) => Ok(Some(text)),
-        Err(CommitError::Conflict | CommitError::IdempotencyTaken) => Ok(None),
-        Err(CommitError::Store(error)) => Err(error.into()),
-    }
+    store.commit(commit).await.map(drop)
 }
 
 #[cfg(test)]

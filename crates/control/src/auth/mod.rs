@@ -23,7 +23,7 @@ use self::usage::Usage;
 use crate::problem::{Code, Problem};
 use crate::router::Desk;
 
-pub use first::first_admin_token;
+pub use first::{first_admin_token, recover_admin_token};
 pub use scope::Scope;
 pub(crate) use token::is_id;
 pub use token::{NewToken, NoRandomness, Token};

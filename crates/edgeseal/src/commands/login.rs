@@ -17,7 +17,7 @@ use crate::printable::printable;
 /// Flags of `login`.
 #[derive(Debug, Args)]
 pub(crate) struct LoginArgs {
-    /// Address of the control plane, such as https://edgeseal.example.com
+    /// Address of the control plane, such as `https://edgeseal.example.com`
     #[arg(env = "EDGESEAL_CONTROL")]
     url: String,
     /// Environment that later commands speak of [default: the token's]

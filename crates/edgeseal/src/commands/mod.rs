@@ -17,6 +17,7 @@ pub(crate) mod keys;
 pub(crate) mod leak_test;
 pub(crate) mod login;
 pub(crate) mod migrate;
+pub(crate) mod recover_admin;
 pub(crate) mod schema;
 pub(crate) mod serve;
 pub(crate) mod snapshot;

@@ -50,7 +50,7 @@ pub(crate) struct EdgeArgs {
 /// Flags of a running edge. What is required is optional in form only: subcommands do without.
 #[derive(Debug, Args)]
 struct RunArgs {
-    /// The control plane to follow, as https://control.example.com
+    /// The control plane to follow, such as `https://control.example.com`
     #[arg(long, value_name = "URL", env = "EDGESEAL_CONTROL", required = true)]
     control: Option<String>,
     /// File with an API token of scope 'edge'; read anew at each connection, so it can be replaced

@@ -140,3 +140,19 @@ fn doctor_and_edge_list_look_at_a_healthy_installation() {
     command.env("EDGESEAL_ENVIRONMENT", "production").env("EDGESEAL_CONTROL", &here.serving.control);
     Finished::from(command.output().unwrap()).expect(0);
 }
+
+#[test]
+fn whoever_reaches_the_database_gets_another_admin_token() {
+    let here = Installation::new();
+    let data_dir = here.home.scratch.data_dir();
+    let out = here.home.scratch.path("recovered.token");
+    let (data_dir, out) = (data_dir.to_str().unwrap(), out.to_str().unwrap());
+    here.run(&["recover-admin", "--data-dir", data_dir, "--out", out]).expect(0);
+    here.home.bare(&["login", &here.serving.control, "--token-file", out]).expect(0);
+    assert_eq!(here.json(&["whoami"])["scope"], "admin");
+    let tail = here.json(&["audit", "tail"]);
+    assert!(tail.to_string().contains("token.recover"), "{tail}");
+    // A file that exists is left alone, and so is a folder without a database.
+    here.run(&["recover-admin", "--data-dir", data_dir, "--out", out]).expect(3);
+    here.run(&["recover-admin", "--data-dir", "/nowhere"]).expect(3);
+}

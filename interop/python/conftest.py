@@ -118,8 +118,11 @@ class Control:
         if not name or collection.endswith("/tokens"):
             return []
         more = {"n": 1} if "/{n}" in template else {}
-        values = [item[name] for item in self.get(collection)["items"]]
-        return [Thing(f"{collection}/{urllib.parse.quote(value)}", {name: value} | more) for value in values]
+        if collection.endswith("/hmac"):  # versions, which no list has
+            values = [1]
+        else:
+            values = [item[name] for item in self.get(collection)["items"]]
+        return [Thing(f"{collection}/{urllib.parse.quote(str(value))}", {name: value} | more) for value in values]
 
 
 class Thing(typing.NamedTuple):

@@ -18,8 +18,8 @@ run: ## build what is missing and serve the demo (LISTEN=127.0.0.1:8080 CONTROL_
 test: ## install what the tests need, then run every check and suite
 	@scripts/test.sh
 
-bench: ## measure, print the figures and write bench/results.json
-	@cargo run --quiet --locked --release --package edgeseal-bench
+bench: ## measure, print the figures and write bench/results.json (ONLY=edge or ONLY=control for one half)
+	@cargo run --quiet --locked --release --package edgeseal-bench -- $(ONLY)
 
 fuzz: ## fuzz core's parsers for FUZZ_SECONDS (60) each
 	@scripts/fuzz.sh

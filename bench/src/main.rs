@@ -1,5 +1,6 @@
 //! `make bench`: measures what the README promises and writes `bench/results.json`.
 //!
+//! `make bench ONLY=edge` or `ONLY=control` measures one half and leaves the figures of the other in the file.
 //! Every figure stands beside its target and, where there is one, its yardstick from the same run. Nothing here passes
 //! or fails: machines are noisy, people decide.
 
@@ -17,20 +18,25 @@ use anyhow::Context as _;
 use crate::report::Report;
 
 fn main() -> anyhow::Result<()> {
+    let only = std::env::args().nth(1).unwrap_or_default();
+    anyhow::ensure!(["", "edge", "control"].contains(&only.as_str()), "name 'edge', 'control', or nothing");
     let binaries = process::Binaries::build()?;
     let mut report = Report::new(machine::describe()?);
 
-    report.section("in process");
-    in_process(&binaries, &mut report)?;
-    allocation::measure(&mut report)?;
+    if only != "control" {
+        report.section("in process");
+        in_process(&binaries, &mut report)?;
+        allocation::measure(&mut report)?;
 
-    report.section("http, one server thread");
-    http::measure(&binaries, &mut report)?;
+        report.section("http, one server thread");
+        http::measure(&binaries, &mut report)?;
 
-    report.section("start-up");
-    process::measure_start_up(&binaries, &mut report)?;
-
-    control::measure(&binaries, &mut report)?;
+        report.section("start-up");
+        process::measure_start_up(&binaries, &mut report)?;
+    }
+    if only != "edge" {
+        control::measure(&binaries, &mut report)?;
+    }
 
     report.write(concat!(env!("CARGO_MANIFEST_DIR"), "/results.json"))
 }

@@ -59,6 +59,7 @@ impl Server {
             .arg("--data-dir")
             .arg(data_dir)
             .stdout(Stdio::null())
+            .stderr(Stdio::null())
             .spawn()?;
         let mut server = Self { child, address };
         server.wait_until_ready()?;

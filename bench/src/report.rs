@@ -1,8 +1,19 @@
 //! Figures with their targets and yardsticks: printed as they come, written as JSON at the end.
 
 use serde::Serialize;
+use serde_json::Value;
 
 use crate::machine::Machine;
+
+/// The sections in their order.
+const SECTIONS: [&str; 6] = [
+    "in process",
+    "http, one server thread",
+    "start-up",
+    "a pause on its way, 20 edges",
+    "5 000 experiments, 10 000 revisions",
+    "1 000 edges on one control plane",
+];
 
 /// Everything that one run measured.
 #[derive(Serialize)]
@@ -77,8 +88,23 @@ impl Report {
         self.figures.push(Figure { section: self.section, name, value, unit, target, yardstick });
     }
 
+    /// Writes the figures; those of sections that were not measured stay as they are.
     pub(crate) fn write(&self, path: &str) -> anyhow::Result<()> {
-        std::fs::write(path, format!("{}\n", serde_json::to_string_pretty(self)?))?;
+        let mut document = serde_json::to_value(self)?;
+        let before = std::fs::read(path).ok().and_then(|bytes| serde_json::from_slice::<Value>(&bytes).ok());
+        let mut kept: Vec<Value> = before
+            .as_ref()
+            .and_then(|before| before["figures"].as_array())
+            .into_iter()
+            .flatten()
+            .filter(|figure| self.figures.iter().all(|ours| figure["section"] != ours.section))
+            .cloned()
+            .collect();
+        if let Some(figures) = document["figures"].as_array_mut() {
+            figures.append(&mut kept);
+            figures.sort_by_key(|figure| SECTIONS.iter().position(|section| figure["section"] == *section));
+        }
+        std::fs::write(path, format!("{}\n", serde_json::to_string_pretty(&document)?))?;
         println!("\nwritten to bench/results.json");
         Ok(())
     }

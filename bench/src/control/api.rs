@@ -39,6 +39,9 @@ impl Api {
 
     /// Makes `definition` the state of the environment.
     pub(super) async fn apply(&self, definition: &Value) -> anyhow::Result<()> {
+        let mut definition = definition.clone();
+        // The environment that a control plane makes on its first start.
+        definition["environment"] = json!("production");
         self.call(Method::POST, "/apply", Some(&json!({ "definition": definition }))).await.map(drop)
     }
 

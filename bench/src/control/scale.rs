@@ -15,6 +15,7 @@ use crate::process::Binaries;
 use crate::report::{Report, Yardstick};
 
 const EXPERIMENTS: usize = 5_000;
+const UNIT_TYPES: usize = 4;
 const LISTS: usize = 100;
 const PUBLISHES: usize = 40;
 const PAGE: &str = "/experiments?limit=50";
@@ -32,6 +33,11 @@ pub(super) async fn measure(
         let plane = Plane::start(binaries, &folder.path().join(name), &database, None)?;
         let api = Api::new(&plane);
         let mut definition = experiments::running(EXPERIMENTS);
+        let list = definition["experiments"].as_array_mut().into_iter().flatten();
+        for (number, experiment) in list.enumerate() {
+            // No unit may be in more than its token can carry.
+            experiment["unit_type"] = json!(format!("unit-{}", number % UNIT_TYPES));
+        }
         api.apply(&definition).await?;
         // Every experiment once more: 10 000 revisions.
         for experiment in definition["experiments"].as_array_mut().into_iter().flatten() {

@@ -163,21 +163,31 @@ fn keys(keys: &Keys) -> Check {
     }
 }
 
-/// The snapshot version that every edge should serve.
-async fn published(api: &Api, environment: &Environment) -> Option<u64> {
+/// What every edge should serve, once it has reported again.
+struct Published {
+    cv: u64,
+    seconds_ago: i64,
+}
+
+async fn published(api: &Api, environment: &Environment) -> Option<Published> {
     let answer: Result<Value, ApiError> = api.fetch(Call::get(format!("/environments/{environment}"))).await;
-    answer.ok()?.get("cv")?.as_u64()
+    let answer = answer.ok()?;
+    let at = answer.get("publishedAt").and_then(Value::as_str);
+    let at = at.and_then(|text| text.parse::<jiff::Timestamp>().ok());
+    let seconds_ago = at.map_or(i64::MAX, |at| clock::now().unix_seconds().saturating_sub(at.as_second()));
+    Some(Published { cv: answer.get("cv")?.as_u64()?, seconds_ago })
 }
 
 /// One line for all edges that are well, and one for each that is not.
-fn reports(edges: &[Value], newest: Option<u64>, checks: &mut Vec<Check>) {
+fn reports(edges: &[Value], published: Option<Published>, checks: &mut Vec<Check>) {
     if edges.is_empty() {
         let detail =
             "none has reported; `edgeseal serve` has one of its own, others are started with `edgeseal edge`";
         checks.push(Check::skipped("edges", detail));
         return;
     }
-    let newest = newest.unwrap_or_else(|| edge_list::newest_snapshot(edges));
+    let Published { cv: newest, seconds_ago } = published
+        .unwrap_or_else(|| Published { cv: edge_list::newest_snapshot(edges), seconds_ago: i64::MAX });
     let before = checks.len();
     for edge in edges {
         let id = text_at(edge, "/id");
@@ -189,7 +199,8 @@ fn reports(edges: &[Value], newest: Option<u64>, checks: &mut Vec<Check>) {
             checks.push(
                 Check::warn("edges", detail).remedy("is it running, and does it reach the control plane?"),
             );
-        } else if serves < newest {
+        // What it said before the publication says nothing about it.
+        } else if serves < newest && seen < seconds_ago {
             let detail = format!("{id} serves snapshot {serves}, and {newest} is published");
             checks.push(Check::warn("edges", detail).remedy("see its log: it may refuse the newer one"));
         } else if age > OLD_AFTER_SECONDS {

@@ -22,7 +22,8 @@ check "python packages install" scripts/install-python.sh
 check "postgresql is there" scripts/install-postgres.sh
 check "redis is there" scripts/install-redis.sh
 check "libfaketime is there" scripts/install-faketime.sh
-check "the servers' wrapper builds" cargo build --locked --quiet --package edgeseal-testkit --bin with-servers
+# With all targets, or the same libraries would be built twice: once with and once without what tests ask of them.
+check "everything builds" cargo build --workspace --all-targets --locked --quiet
 if cargo nextest --version >/dev/null 2>&1; then
     suite "rust tests" count_nextest "$debug/with-servers" \
         cargo nextest run --workspace --locked --no-fail-fast --status-level fail

@@ -149,7 +149,7 @@ fn whoever_reaches_the_database_gets_another_admin_token() {
     let (data_dir, out) = (data_dir.to_str().unwrap(), out.to_str().unwrap());
     here.run(&["recover-admin", "--data-dir", data_dir, "--out", out]).expect(0);
     here.home.bare(&["login", &here.serving.control, "--token-file", out]).expect(0);
-    assert_eq!(here.json(&["whoami"])["scope"], "admin");
+    assert_eq!(here.json(&["whoami"])["identity"]["scope"], "admin");
     let tail = here.json(&["audit", "tail"]);
     assert!(tail.to_string().contains("token.recover"), "{tail}");
     // A file that exists is left alone, and so is a folder without a database.

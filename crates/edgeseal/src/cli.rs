@@ -97,6 +97,9 @@ pub(crate) enum Command {
     Snapshot(commands::snapshot::SnapshotCommand),
     /// Print the JSON Schema of the experiments file
     Schema,
+    /// Write the experiments as types for an application's language
+    #[command(subcommand, after_help = EXIT_CODES_HELP)]
+    Codegen(commands::codegen::CodegenCommand),
     /// Ask a running edge for many units and look for leaks and a bad distribution
     #[command(after_help = EXIT_CODES_HELP)]
     LeakTest(commands::leak_test::LeakTestArgs),

@@ -77,6 +77,7 @@ fn run(cli: Cli) -> Outcome {
         Command::Doctor(args) => commands::doctor::run(&args, output),
         Command::Snapshot(command) => commands::snapshot::run(&command, output),
         Command::Schema => commands::schema::run(output),
+        Command::Codegen(command) => commands::codegen::run(&command, output),
         Command::LeakTest(args) => commands::leak_test::run(&args, output),
         Command::Bench(args) => commands::bench::run(&args, output),
         Command::Completions(args) => commands::completions::run(&args, output),

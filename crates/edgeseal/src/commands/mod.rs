@@ -4,6 +4,7 @@ pub(crate) mod apply;
 pub(crate) mod audit;
 pub(crate) mod bench;
 mod changes;
+pub(crate) mod codegen;
 pub(crate) mod completions;
 pub(crate) mod control;
 pub(crate) mod docs;

@@ -31,6 +31,29 @@ fn the_committed_openapi_document_is_current() {
 }
 
 #[test]
+fn the_types_of_the_react_example_are_current() {
+    let root = PathBuf::from(env!("CARGO_MANIFEST_DIR"));
+    let types = root.join("../../examples/vite-react/src/experiments.gen.ts");
+    let demo = root.join("demo/experiments.yaml");
+    let (types, demo) = (types.to_str().unwrap(), demo.to_str().unwrap());
+    run(&["codegen", "ts", "--experiments", demo, "--out", types, "--check"]).expect(0);
+}
+
+#[test]
+fn stale_types_are_noticed_and_written_anew() {
+    let dir = tempfile::tempdir().unwrap();
+    let demo = concat!(env!("CARGO_MANIFEST_DIR"), "/demo/experiments.yaml");
+    let types = dir.path().join("experiments.gen.ts");
+    std::fs::write(&types, "// from before").unwrap();
+    let args = ["codegen", "ts", "--experiments", demo, "--out", types.to_str().unwrap()];
+    let refused = run(&[&args[..], &["--check"]].concat()).expect(1);
+    assert!(refused.stderr.contains("run `edgeseal codegen ts"), "{}", refused.stderr);
+    run(&args).expect(0);
+    run(&[&args[..], &["--check"]].concat()).expect(0);
+    assert_eq!(fs::read_to_string(&types).unwrap(), run(&args[..4]).expect(0).stdout);
+}
+
+#[test]
 fn the_schema_knows_every_member_of_the_sample() {
     let schema = run(&["schema"]).expect(0).json();
     assert_eq!(schema["$schema"], "https://json-schema.org/draft/2020-12/schema");

@@ -7,7 +7,7 @@ declare module "@edgeseal/client" {
       /** Checkout button */
       "checkout-button": { variant: "control" | "treatment"; payload: undefined | { "color": string; "label": string } };
       /** Onboarding flow */
-      "onboarding-flow": { variant: "checklist" | "empty-workspace" | "guided-tour"; payload: undefined | { "steps": readonly (string)[] } };
+      "onboarding-flow": { variant: "checklist" | "empty-workspace" | "guided-tour"; payload: undefined | { "steps": readonly string[] } };
       /** Pricing page */
       "pricing-page": { variant: "control" | "yearly-first" | "yearly-team"; payload: undefined | { "billing": string; "highlighted": string } };
       /** Search ranking */

@@ -3,7 +3,7 @@
 use std::fs;
 use std::path::PathBuf;
 
-use crate::common::run;
+use crate::common::{Scratch, run};
 
 fn docs(name: &str) -> PathBuf {
     PathBuf::from(env!("CARGO_MANIFEST_DIR")).join("../../docs").join(name)
@@ -41,10 +41,9 @@ fn the_types_of_the_react_example_are_current() {
 
 #[test]
 fn stale_types_are_noticed_and_written_anew() {
-    let dir = tempfile::tempdir().unwrap();
+    let scratch = Scratch::new();
     let demo = concat!(env!("CARGO_MANIFEST_DIR"), "/demo/experiments.yaml");
-    let types = dir.path().join("experiments.gen.ts");
-    std::fs::write(&types, "// from before").unwrap();
+    let types = scratch.write("experiments.gen.ts", "// from before");
     let args = ["codegen", "ts", "--experiments", demo, "--out", types.to_str().unwrap()];
     let refused = run(&[&args[..], &["--check"]].concat()).expect(1);
     assert!(refused.stderr.contains("run `edgeseal codegen ts"), "{}", refused.stderr);

@@ -5,8 +5,8 @@ use std::collections::{BTreeMap, BTreeSet};
 use crate::allocation::{AllocationError, BucketRange, apportion, rebalance};
 use crate::ids::LayerKey;
 use crate::snapshot::{
-    CompileError, CompileErrorKind, ExperimentRecord, HoldoutRecord, LayerRecord, LayerSlot, SNAPSHOT_FORMAT,
-    Snapshot, VariantRecord,
+    CompileError, CompileErrorKind, ExperimentRecord, ExperimentState, HoldoutRecord, LayerRecord, LayerSlot,
+    SNAPSHOT_FORMAT, Snapshot, VariantRecord,
 };
 use crate::time::Timestamp;
 
@@ -77,6 +77,26 @@ pub enum BuildErrorKind {
     /// A ratio without a denominator, a denominator without a ratio, or a ratio of ratios.
     #[error("a ratio needs a denominator that is no ratio itself, and no other kind has one")]
     Denominator,
+    /// A setting of the analysis that is out of its bounds.
+    #[error("is out of bounds; give {allowed}")]
+    AnalysisBound {
+        /// What it may be.
+        allowed: &'static str,
+    },
+    /// The analysis names a variant that the experiment does not have.
+    #[error("variant '{variant}' does not exist; name one of the experiment's own")]
+    UnknownControl {
+        /// What was named.
+        variant: String,
+    },
+    /// The analysis tolerates harm of a metric that guards nothing.
+    #[error(
+        "metric '{metric}' is no guardrail of this experiment; list it under 'metrics.guardrails', or remove it"
+    )]
+    NoGuardrail {
+        /// What was named.
+        metric: String,
+    },
     /// The previous snapshot is of another environment.
     #[error("environment '{new}' is not '{old}', which this data belongs to; use another data directory")]
     OtherEnvironment {
@@ -97,8 +117,9 @@ impl Definition {
     /// Makes the snapshot that follows `previous`, checked: it is known to compile.
     ///
     /// Weights that changed move the fewest possible units. An experiment's version grows when what a unit is assigned
-    /// could change; raising `traffic`, changing `state`, `winner` or `overrides` leaves it. The snapshot version
-    /// grows only if anything changed: otherwise `previous` itself comes back.
+    /// could change, and when it goes on after a pause, because its analysis then begins anew; raising `traffic`,
+    /// other changes of `state`, and changing `winner` or `overrides` leave it. The snapshot version grows only if
+    /// anything changed: otherwise `previous` itself comes back.
     ///
     /// # Errors
     /// The first [`BuildError`] found, with its place in the definition.
@@ -246,7 +267,9 @@ fn build_record(
         overrides: experiment.overrides.clone(),
         winner: experiment.winner.clone(),
     };
-    if old.is_some_and(|old| *old != record && may_assign_differently(old, &record)) {
+    if old
+        .is_some_and(|old| *old != record && (goes_on(old, &record) || may_assign_differently(old, &record)))
+    {
         record.xv = record.xv.saturating_add(1);
     }
     Ok(record)
@@ -291,6 +314,12 @@ fn allocate(
             payload: variant.payload.clone(),
         })
         .collect())
+}
+
+/// Whether the experiment goes on after a pause. What was measured before it does not count against it any more, and
+/// the version is what tells the measurements apart.
+fn goes_on(old: &ExperimentRecord, new: &ExperimentRecord) -> bool {
+    old.state == ExperimentState::Paused && new.state == ExperimentState::Running
 }
 
 /// Whether some unit could get another assignment from `new` than from `old`. Units that merely enter, because traffic

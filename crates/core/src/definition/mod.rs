@@ -3,6 +3,7 @@
 //! Percentages and weights instead of bucket ranges, defaults instead of spelt-out fields. [`Definition::build`] turns
 //! it into the next [`Snapshot`](crate::snapshot::Snapshot), moving as few units as possible.
 
+mod analysis;
 mod build;
 mod metrics;
 mod people;
@@ -16,6 +17,7 @@ use serde_json::Value;
 use crate::ids::{Environment, ExperimentKey, GroupKey, HoldoutKey, LayerKey, UnitType, VariantKey};
 use crate::snapshot::{ExperimentState, PrerequisiteRecord};
 
+pub use analysis::{AnalysisSettings, MAX_MINIMUM_DAYS, MAX_PLANNED_UNITS, OnHarm, WinnerMode};
 pub use build::{BuildError, BuildErrorKind};
 pub use metrics::{
     Better, ExperimentMetrics, MAX_EXPERIMENT_METRICS, MAX_METRIC_WINDOW_HOURS, MAX_METRICS,
@@ -78,6 +80,9 @@ pub struct ExperimentDefinition {
     /// What it is judged by.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub metrics: Option<ExperimentMetrics>,
+    /// How it is analysed, and when a guardrail pauses it.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub analysis: Option<AnalysisSettings>,
     /// Where it is in its life.
     #[serde(default)]
     pub state: ExperimentState,

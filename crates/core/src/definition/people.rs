@@ -45,6 +45,7 @@ fn check_experiment(path: &str, experiment: &ExperimentDefinition, known: &BTree
         let at = format!("{path}/variants/{place}/description");
         text(&at, variant.description.as_deref(), MAX_TEXT_BYTES)?;
     }
+    check_analysis(&member("analysis"), experiment)?;
     let Some(metrics) = &experiment.metrics else { return Ok(()) };
     count(&member("metrics/secondary"), metrics.secondary.len(), MAX_EXPERIMENT_METRICS)?;
     count(&member("metrics/guardrails"), metrics.guardrails.len(), MAX_EXPERIMENT_METRICS)?;
@@ -54,6 +55,26 @@ fn check_experiment(path: &str, experiment: &ExperimentDefinition, known: &BTree
         }
     }
     Ok(())
+}
+
+fn check_analysis(path: &str, experiment: &ExperimentDefinition) -> Refused {
+    let Some(analysis) = &experiment.analysis else { return Ok(()) };
+    if let Some((member, allowed)) = analysis.out_of_bounds() {
+        refuse(&format!("{path}/{member}"), BuildErrorKind::AnalysisBound { allowed })?;
+    }
+    if let Some(control) = &analysis.control
+        && experiment.variants.iter().all(|variant| variant.key != *control)
+    {
+        refuse(&format!("{path}/control"), BuildErrorKind::UnknownControl { variant: control.to_string() })?;
+    }
+    let guards = |metric| experiment.metrics.as_ref().is_some_and(|it| it.guardrails.contains(metric));
+    match analysis.margins.keys().find(|metric| !guards(metric)) {
+        Some(metric) => refuse(
+            &format!("{path}/margins/{metric}"),
+            BuildErrorKind::NoGuardrail { metric: metric.to_string() },
+        ),
+        None => Ok(()),
+    }
 }
 
 fn metrics(metrics: &[MetricDefinition]) -> Result<BTreeSet<&MetricKey>, BuildError> {
@@ -128,6 +149,7 @@ mod tests {
             ("hypothesis", json!("a greener button sells more")),
             ("tags", json!(["q4"])),
             ("metrics", json!({ "primary": "sale", "guardrails": ["sale"] })),
+            ("analysis", json!({ "mode": "fixed", "planned_units": 5_000 })),
         ] {
             let with = definition(experiment(member, value)).build(Some(&plain), NOW).unwrap();
             assert_eq!(with, plain, "{member}");
@@ -156,6 +178,28 @@ mod tests {
                 experiment("metrics", json!({ "guardrails": ["sale", "no"] })),
                 "/experiments/0/metrics/guardrails/1",
                 "'no'",
+            ),
+            (experiment("analysis", json!({ "alpha": 0 })), "/experiments/0/analysis/alpha", "more than 0%"),
+            (
+                experiment("analysis", json!({ "guardrail_alpha": 100 })),
+                "/experiments/0/analysis/guardrail_alpha",
+                "less than 100%",
+            ),
+            (
+                experiment("analysis", json!({ "planned_units": 0 })),
+                "/experiments/0/analysis/planned_units",
+                "1 to",
+            ),
+            (
+                experiment("analysis", json!({ "minimum_days": 400 })),
+                "/experiments/0/analysis/minimum_days",
+                "366",
+            ),
+            (experiment("analysis", json!({ "control": "c" })), "/experiments/0/analysis/control", "'c'"),
+            (
+                experiment("analysis", json!({ "margins": { "sale": 2 } })),
+                "/experiments/0/analysis/margins/sale",
+                "no guardrail",
             ),
             (metric(json!({ "window_hours": 0 })), "/metrics/0/window_hours", "0 hours"),
             (metric(json!({ "window_hours": 2161 })), "/metrics/0/window_hours", "2160"),

@@ -22,6 +22,11 @@ impl Share {
     /// Everything.
     pub const ALL: Self = Self(BUCKETS);
 
+    /// Whole percents; all of it beyond 100.
+    pub const fn percent(percent: u8) -> Self {
+        Self(if percent < 100 { percent as u32 * (BUCKETS / 100) } else { BUCKETS })
+    }
+
     /// The share in parts per million: how many of the [`BUCKETS`] it is.
     pub const fn buckets(self) -> u32 {
         self.0

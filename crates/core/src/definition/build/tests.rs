@@ -62,6 +62,17 @@ fn versions_grow_when_assignments_could_change() {
 }
 
 #[test]
+fn going_on_after_a_pause_begins_a_version() {
+    let in_state = |state: &str| json!({ "key": "e", "variants": halves(), "state": state });
+    let running = first(in_state("running"));
+    let paused = next(in_state("paused"), Some(&running));
+    assert_eq!(paused.experiments[0].xv, 1, "a pause assigns nothing new");
+    let again = next(in_state("running"), Some(&paused));
+    assert_eq!((again.cv, again.experiments[0].xv), (3, 2));
+    assert_eq!(again.experiments[0].variants, running.experiments[0].variants, "and nobody moves");
+}
+
+#[test]
 fn reweighting_moves_the_minimum_and_removing_a_variant_moves_only_its_units() {
     let one = first(json!({ "key": "e", "variants": halves() }));
     let two = next(

@@ -5,13 +5,13 @@ declare module "@edgeseal/client" {
   interface Register {
     experiments: {
       /** Checkout button */
-      "checkout-button": { variant: "control" | "treatment"; payload: undefined | { "color": string; "label": string } };
+      "checkout-button": { variant: "control" | "treatment"; payload: { "color": string; "label": string } };
       /** Onboarding flow */
-      "onboarding-flow": { variant: "checklist" | "empty-workspace" | "guided-tour"; payload: undefined | { "steps": readonly string[] } };
+      "onboarding-flow": { variant: "checklist" | "empty-workspace" | "guided-tour"; payload: { "steps": readonly string[] } };
       /** Pricing page */
-      "pricing-page": { variant: "control" | "yearly-first" | "yearly-team"; payload: undefined | { "billing": string; "highlighted": string } };
+      "pricing-page": { variant: "control" | "yearly-first" | "yearly-team"; payload: { "billing": string; "highlighted": string } };
       /** Search ranking */
-      "search-ranking": { variant: "bm25" | "learned"; payload: undefined | { "ranker": string; "recency_boost": number } };
+      "search-ranking": { variant: "bm25" | "learned"; payload: { "ranker": string; "recency_boost": number } };
     };
   }
 }

@@ -6,7 +6,7 @@
 mod bad;
 mod good;
 mod hmac_profile;
-mod world;
+pub(crate) mod world;
 
 use serde_json::{Value, json};
 

@@ -6,29 +6,29 @@ use edgeseal_core::sealing::{SecretKey, Signer};
 use serde_json::{Value, json};
 use sha2::{Digest, Sha256};
 
-pub(super) const NOW: i64 = 1_800_000_000;
-pub(super) const ENVIRONMENT: &str = "production";
-pub(super) const UNIT: &str = "user-1";
+pub(crate) const NOW: i64 = 1_800_000_000;
+pub(crate) const ENVIRONMENT: &str = "production";
+pub(crate) const UNIT: &str = "user-1";
 
-pub(super) const ASSIGNMENT: &str = "assignment";
-pub(super) const KEYSET: &str = "keyset";
-pub(super) const SNAPSHOT: &str = "snapshot";
-pub(super) const STATUS: &str = "status";
-pub(super) const KINDS: [&str; 4] = [ASSIGNMENT, KEYSET, SNAPSHOT, STATUS];
+pub(crate) const ASSIGNMENT: &str = "assignment";
+pub(crate) const KEYSET: &str = "keyset";
+pub(crate) const SNAPSHOT: &str = "snapshot";
+pub(crate) const STATUS: &str = "status";
+pub(crate) const KINDS: [&str; 4] = [ASSIGNMENT, KEYSET, SNAPSHOT, STATUS];
 
-pub(super) struct World {
-    pub(super) root: SecretKey,
-    pub(super) edge: SecretKey,
-    pub(super) next_edge: SecretKey,
-    pub(super) last_edge: SecretKey,
-    pub(super) retired_edge: SecretKey,
-    pub(super) expired_edge: SecretKey,
-    pub(super) control: SecretKey,
-    pub(super) stranger: SecretKey,
+pub(crate) struct World {
+    pub(crate) root: SecretKey,
+    pub(crate) edge: SecretKey,
+    pub(crate) next_edge: SecretKey,
+    pub(crate) last_edge: SecretKey,
+    pub(crate) retired_edge: SecretKey,
+    pub(crate) expired_edge: SecretKey,
+    pub(crate) control: SecretKey,
+    pub(crate) stranger: SecretKey,
 }
 
 impl World {
-    pub(super) fn new() -> Self {
+    pub(crate) fn new() -> Self {
         let key = |n: u8| SecretKey::from_seed(&[n; 32]);
         Self {
             root: key(1),
@@ -55,7 +55,7 @@ impl World {
         ]
     }
 
-    pub(super) fn describe_keys(&self) -> Value {
+    pub(crate) fn describe_keys(&self) -> Value {
         let describe = |(name, key): (&str, &SecretKey)| {
             let public = key.public().to_string();
             (
@@ -67,7 +67,7 @@ impl World {
     }
 
     /// RFC 7638 over RFC 8037 keys: whole thumbprints, and the first 16 bytes that a `kid` keeps.
-    pub(super) fn thumbprints(&self) -> Vec<Value> {
+    pub(crate) fn thumbprints(&self) -> Vec<Value> {
         let describe = |(_, key): (&str, &SecretKey)| {
             let x = b64(key.public().as_bytes());
             let thumbprint = Sha256::digest(format!(r#"{{"crv":"Ed25519","kty":"OKP","x":"{x}"}}"#));
@@ -77,7 +77,7 @@ impl World {
     }
 
     /// The key that may sign a kind.
-    pub(super) fn signer(&self, kind: &str) -> &SecretKey {
+    pub(crate) fn signer(&self, kind: &str) -> &SecretKey {
         match kind {
             ASSIGNMENT => &self.edge,
             KEYSET => &self.root,
@@ -85,7 +85,7 @@ impl World {
         }
     }
 
-    pub(super) fn keyset_claims(&self) -> Value {
+    pub(crate) fn keyset_claims(&self) -> Value {
         json!({
             "iss": ENVIRONMENT, "ver": 7, "iat": NOW - 100, "exp": NOW + 3500,
             "keys": [
@@ -99,7 +99,7 @@ impl World {
         })
     }
 
-    pub(super) fn keysets(&self) -> Value {
+    pub(crate) fn keysets(&self) -> Value {
         let staging = with(self.keyset_claims(), "iss", json!("staging"));
         json!({
             "current": self.sealed(KEYSET, &self.keyset_claims()),
@@ -107,13 +107,13 @@ impl World {
         })
     }
 
-    pub(super) fn status_claims(&self) -> Value {
+    pub(crate) fn status_claims(&self) -> Value {
         json!({
             "iss": ENVIRONMENT, "ep": 4, "cv": 13, "off": [], "min": {}, "rev": [], "iat": NOW, "exp": NOW + 30,
         })
     }
 
-    pub(super) fn statuses(&self) -> Value {
+    pub(crate) fn statuses(&self) -> Value {
         let status = |name: &str, value: Value| self.sealed(STATUS, &with(self.status_claims(), name, value));
         json!({
             "quiet": self.sealed(STATUS, &self.status_claims()),
@@ -126,7 +126,7 @@ impl World {
     }
 
     /// Good claims of a kind.
-    pub(super) fn claims(&self, kind: &str) -> Value {
+    pub(crate) fn claims(&self, kind: &str) -> Value {
         match kind {
             ASSIGNMENT => json!({
                 "iss": ENVIRONMENT, "aud": "edgeseal:production", "sub": tag(ENVIRONMENT, "user", UNIT), "ut": "user",
@@ -145,38 +145,38 @@ impl World {
     }
 
     /// The proper header of a kind.
-    pub(super) fn header(&self, kind: &str) -> Value {
+    pub(crate) fn header(&self, kind: &str) -> Value {
         json!({ "alg": "EdDSA", "kid": self.signer(kind).kid().as_str(), "typ": typ(kind) })
     }
 
     /// Claims, properly signed.
-    pub(super) fn sealed(&self, kind: &str, claims: &Value) -> String {
+    pub(crate) fn sealed(&self, kind: &str, claims: &Value) -> String {
         self.sealed_text(kind, &claims.to_string())
     }
 
     /// Claims as text, which may be no proper JSON, properly signed.
-    pub(super) fn sealed_text(&self, kind: &str, claims: &str) -> String {
+    pub(crate) fn sealed_text(&self, kind: &str, claims: &str) -> String {
         signed_by(self.signer(kind), &proper_header(kind, self.signer(kind)), claims)
     }
 
     /// Good claims but for one, properly signed.
-    pub(super) fn sealed_with(&self, kind: &str, claim: &str, value: Value) -> String {
+    pub(crate) fn sealed_with(&self, kind: &str, claim: &str, value: Value) -> String {
         self.sealed(kind, &with(self.claims(kind), claim, value))
     }
 
     /// Good claims, one of them as it is written (`1e400`), properly signed.
-    pub(super) fn sealed_literal(&self, kind: &str, claim: &str, literal: &str) -> String {
+    pub(crate) fn sealed_literal(&self, kind: &str, claim: &str, literal: &str) -> String {
         let claims = with(self.claims(kind), claim, json!("LITERAL")).to_string();
         self.sealed_text(kind, &claims.replace("\"LITERAL\"", literal))
     }
 
     /// Good claims under another header, truly signed by the right key.
-    pub(super) fn sealed_under(&self, kind: &str, header: &Value) -> String {
+    pub(crate) fn sealed_under(&self, kind: &str, header: &Value) -> String {
         signed_by(self.signer(kind), &header.to_string(), &self.claims(kind).to_string())
     }
 
     /// What every case carries; `change` overrides it.
-    pub(super) fn case(&self, name: &str, kind: &str, token: String, changes: &[(&str, Value)]) -> Value {
+    pub(crate) fn case(&self, name: &str, kind: &str, token: String, changes: &[(&str, Value)]) -> Value {
         let mut case = json!({
             "name": name,
             "kind": kind,
@@ -204,27 +204,27 @@ fn jwk(key: &SecretKey, use_: &str, state: &str) -> Value {
     })
 }
 
-pub(super) fn typ(kind: &str) -> String {
+pub(crate) fn typ(kind: &str) -> String {
     format!("edgeseal-{kind}+jwt")
 }
 
-pub(super) fn proper_header(kind: &str, signer: &SecretKey) -> String {
+pub(crate) fn proper_header(kind: &str, signer: &SecretKey) -> String {
     format!(r#"{{"alg":"EdDSA","kid":"{}","typ":"{}"}}"#, signer.kid(), typ(kind))
 }
 
-pub(super) fn signed_by(signer: &SecretKey, header: &str, claims: &str) -> String {
+pub(crate) fn signed_by(signer: &SecretKey, header: &str, claims: &str) -> String {
     compact(header, claims, |message| signer.sign(message).to_vec())
 }
 
 /// Any header and claims, signed by any means.
-pub(super) fn compact(header: &str, claims: &str, sign: impl Fn(&[u8]) -> Vec<u8>) -> String {
+pub(crate) fn compact(header: &str, claims: &str, sign: impl Fn(&[u8]) -> Vec<u8>) -> String {
     let signed = format!("{}.{}", b64(header), b64(claims));
     let signature = sign(signed.as_bytes());
     format!("{signed}.{}", b64(signature))
 }
 
 /// The object with one member set.
-pub(super) fn with(mut object: Value, name: &str, value: Value) -> Value {
+pub(crate) fn with(mut object: Value, name: &str, value: Value) -> Value {
     if let Value::Object(members) = &mut object {
         members.insert(name.to_owned(), value);
     }
@@ -232,19 +232,19 @@ pub(super) fn with(mut object: Value, name: &str, value: Value) -> Value {
 }
 
 /// The object without one member.
-pub(super) fn without(mut object: Value, name: &str) -> Value {
+pub(crate) fn without(mut object: Value, name: &str) -> Value {
     if let Value::Object(members) = &mut object {
         members.remove(name);
     }
     object
 }
 
-pub(super) fn b64(bytes: impl AsRef<[u8]>) -> String {
+pub(crate) fn b64(bytes: impl AsRef<[u8]>) -> String {
     URL_SAFE_NO_PAD.encode(bytes)
 }
 
 /// The subject tag, from the words of the protocol rather than by the library.
-pub(super) fn tag(environment: &str, unit_type: &str, unit: &str) -> String {
+pub(crate) fn tag(environment: &str, unit_type: &str, unit: &str) -> String {
     let input = ["edgeseal/sub/1", environment, unit_type, unit].join("\0");
     b64(Sha256::digest(input).iter().take(16).copied().collect::<Vec<u8>>())
 }
@@ -256,7 +256,7 @@ const ORDER: [u8; 32] = [
 ];
 
 /// The same signature with the group order added to `s`.
-pub(super) fn with_unreduced_s(mut signature: [u8; 64]) -> Vec<u8> {
+pub(crate) fn with_unreduced_s(mut signature: [u8; 64]) -> Vec<u8> {
     let mut carry = 0u16;
     for (byte, order) in signature.iter_mut().skip(32).zip(ORDER) {
         let [low, high] = (u16::from(*byte) + u16::from(order) + carry).to_le_bytes();
@@ -266,7 +266,7 @@ pub(super) fn with_unreduced_s(mut signature: [u8; 64]) -> Vec<u8> {
 }
 
 /// Points of small order: the eight canonical encodings, then the six that are not canonical.
-pub(super) fn small_order_points() -> Vec<[u8; 32]> {
+pub(crate) fn small_order_points() -> Vec<[u8; 32]> {
     let ends = |first: u8, fill: u8, last: u8| {
         let mut point = [fill; 32];
         (point[0], point[31]) = (first, last);

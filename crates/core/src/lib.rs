@@ -25,6 +25,7 @@ pub mod audience;
 pub mod bucket;
 pub mod definition;
 pub mod evaluate;
+pub mod events;
 pub mod explain;
 pub mod ids;
 pub mod json;

@@ -37,6 +37,8 @@ pub const SHUTDOWN_GRACE: Duration = Duration::from_secs(10);
 pub const MEMO_BYTES: u64 = 16 * 1024 * 1024;
 /// What a client is told to wait, in seconds, when the edge cannot answer now.
 pub const RETRY_AFTER_SECONDS: u32 = 1;
+/// What a client with events is told to wait, in seconds, when the disk of the edge is full or does not work.
+pub const SPOOL_RETRY_AFTER_SECONDS: u32 = 10;
 /// Life of a token, in seconds, from its issue time, which is rounded down to a minute.
 pub const TOKEN_LIFE_SECONDS: u32 = 3600;
 /// Shortest life of a token, in seconds: it must outlive the minute that its issue time is rounded to.

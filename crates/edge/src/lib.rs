@@ -25,8 +25,10 @@ mod clock;
 mod config;
 mod connection;
 pub mod feed;
+pub mod intake;
 mod memo;
 mod metrics;
+mod pace;
 mod problem;
 mod published;
 mod request;
@@ -40,7 +42,7 @@ mod signer;
 mod testing;
 
 use std::sync::atomic::AtomicUsize;
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::{Arc, Mutex, OnceLock, PoisonError};
 
 use arc_swap::ArcSwapOption;
 use tokio::sync::watch;
@@ -49,13 +51,15 @@ pub use clock::Clock;
 pub use config::{
     BODY_READ_TIMEOUT, CdnProfile, Config, DEFAULT_PORT, HEADER_READ_TIMEOUT, IDLE_TIMEOUT, MAX_BODY_BYTES,
     MAX_BODY_DEPTH, MAX_CONNECTIONS, MAX_HEADER_BYTES, MAX_HEADERS, MAX_STREAMS, MAX_TOKEN_LIFE_SECONDS,
-    MAX_URL_BYTES, MEMO_BYTES, MIN_TOKEN_LIFE_SECONDS, RETRY_AFTER_SECONDS, SHUTDOWN_GRACE, STREAM_HEARTBEAT,
-    STREAM_STALL_TIMEOUT, TOKEN_LIFE_SECONDS, TOKEN_MAX_AGE_SECONDS,
+    MAX_URL_BYTES, MEMO_BYTES, MIN_TOKEN_LIFE_SECONDS, RETRY_AFTER_SECONDS, SHUTDOWN_GRACE,
+    SPOOL_RETRY_AFTER_SECONDS, STREAM_HEARTBEAT, STREAM_STALL_TIMEOUT, TOKEN_LIFE_SECONDS,
+    TOKEN_MAX_AGE_SECONDS,
 };
 pub use published::{Publication, PublishError, Published};
 pub use server::{Running, StartError};
 pub use signer::{NativeSigner, SignerError};
 
+use intake::{Intake, Spool};
 use memo::Memo;
 use metrics::Metrics;
 use problem::Problem;
@@ -80,6 +84,8 @@ struct Shared {
     /// Streams open now.
     streams: AtomicUsize,
     memo: Memo,
+    /// Where events go; nothing in an edge that takes none.
+    intake: OnceLock<Intake>,
     metrics: Arc<Metrics>,
 }
 
@@ -114,6 +120,7 @@ impl Edge {
             news: watch::Sender::new(()),
             streams: AtomicUsize::new(0),
             memo: Memo::new(config.memo_bytes),
+            intake: OnceLock::new(),
             metrics: Arc::new(Metrics::new()),
             config,
             clock,
@@ -134,6 +141,12 @@ impl Edge {
         self.app.live.store(Some(Arc::new(live)));
         self.app.news.send_replace(());
         Ok(())
+    }
+
+    /// Takes events from now on and keeps them in `spool`, until [`intake::drain`] delivers them. Without a spool the edge
+    /// answers that it takes none. The first spool stays.
+    pub fn accept_events(&self, spool: Spool) {
+        let _stays = self.app.intake.set(Intake::new(spool));
     }
 
     /// Listens and serves on its own threads, until [`Running::shutdown`].

@@ -30,7 +30,7 @@ const WORK_BUCKETS: [f64; 11] = [1e-6, 2e-6, 5e-6, 1e-5, 2e-5, 5e-5, 1e-4, 2e-4,
 const REQUEST_BUCKETS: [f64; 12] = [5e-5, 1e-4, 2e-4, 5e-4, 1e-3, 2.5e-3, 5e-3, 1e-2, 5e-2, 0.1, 1.0, 10.0];
 
 /// Every status that a route answers with; others (there are none today) take the slow path.
-const STATUSES: [u16; 13] = [200, 204, 304, 400, 401, 404, 405, 408, 413, 414, 415, 431, 503];
+const STATUSES: [u16; 15] = [200, 202, 204, 304, 400, 401, 404, 405, 408, 413, 414, 415, 429, 431, 503];
 
 /// All metrics of one edge.
 pub(crate) struct Metrics {
@@ -53,6 +53,18 @@ pub(crate) struct Metrics {
     pub(crate) feed_state_failures: Counter,
     /// 1 while the control plane's stream is open.
     pub(crate) feed_connected: Gauge,
+    /// Events of batches that could be read, whatever became of them.
+    pub(crate) events_received: Counter,
+    /// Events that are on disk.
+    pub(crate) events_accepted: Counter,
+    events_rejected: Family<EventLabels, Counter>,
+    event_tokens_refused: Family<EventLabels, Counter>,
+    /// Records that the control plane has, notes of refused events included.
+    pub(crate) events_delivered: Counter,
+    pub(crate) event_delivery_failures: Counter,
+    spool_bytes: Gauge,
+    spool_damages: Gauge,
+    event_delivery_lag_seconds: Gauge<f64, std::sync::atomic::AtomicU64>,
     requests: Family<RequestLabels, Counter>,
     by_route: [RouteMetrics; Route::ALL.len()],
 }
@@ -81,6 +93,11 @@ struct RefusalLabels {
 }
 
 #[derive(Clone, Debug, PartialEq, Eq, Hash, EncodeLabelSet)]
+struct EventLabels {
+    code: &'static str,
+}
+
+#[derive(Clone, Debug, PartialEq, Eq, Hash, EncodeLabelSet)]
 struct RouteLabels {
     route: &'static str,
 }
@@ -105,6 +122,15 @@ impl Metrics {
             feed_takeovers: Counter::default(),
             feed_state_failures: Counter::default(),
             feed_connected: Gauge::default(),
+            events_received: Counter::default(),
+            events_accepted: Counter::default(),
+            events_rejected: Family::default(),
+            event_tokens_refused: Family::default(),
+            events_delivered: Counter::default(),
+            event_delivery_failures: Counter::default(),
+            spool_bytes: Gauge::default(),
+            spool_damages: Gauge::default(),
+            event_delivery_lag_seconds: Gauge::default(),
             requests: Family::default(),
             by_route: Route::ALL.map(|route| RouteMetrics {
                 seconds: request_seconds.get_or_create_owned(&RouteLabels { route: route.pattern() }),
@@ -173,7 +199,72 @@ impl Metrics {
             "1 while the control plane's stream is open",
             self.feed_connected.clone(),
         );
+        self.registered_events()
+    }
+
+    fn registered_events(mut self) -> Self {
+        let registry = &mut self.registry;
+        registry.register(
+            "events_received",
+            "Events of batches that were read",
+            self.events_received.clone(),
+        );
+        registry.register("events_accepted", "Events that are on disk", self.events_accepted.clone());
+        registry.register(
+            "events_rejected",
+            "Events that were refused, by code",
+            self.events_rejected.clone(),
+        );
+        registry.register(
+            "event_tokens_refused",
+            "Batches of events whose token was refused, by its code",
+            self.event_tokens_refused.clone(),
+        );
+        registry.register(
+            "events_delivered",
+            "Events, and notes of refused ones, that the control plane has",
+            self.events_delivered.clone(),
+        );
+        registry.register(
+            "event_delivery_failures",
+            "Deliveries to the control plane that failed and were tried again",
+            self.event_delivery_failures.clone(),
+        );
+        registry.register_with_unit(
+            "event_spool",
+            "Events on this disk that the control plane does not have yet",
+            Unit::Bytes,
+            self.spool_bytes.clone(),
+        );
+        registry.register(
+            "event_spool_damages",
+            "Damaged places on this disk that were passed over since the start",
+            self.spool_damages.clone(),
+        );
+        registry.register_with_unit(
+            "event_delivery_lag",
+            "Age of the oldest event that the control plane does not have yet",
+            Unit::Seconds,
+            self.event_delivery_lag_seconds.clone(),
+        );
         self
+    }
+
+    /// Counts one refused event.
+    pub(crate) fn event_rejected(&self, code: &'static str) {
+        self.events_rejected.get_or_create_owned(&EventLabels { code }).inc();
+    }
+
+    /// Counts one batch whose token was refused.
+    pub(crate) fn event_token_refused(&self, code: &'static str) {
+        self.event_tokens_refused.get_or_create_owned(&EventLabels { code }).inc();
+    }
+
+    /// Sets what the spool says of itself.
+    pub(crate) fn spool_is(&self, bytes: u64, damages: u64, lag_seconds: f64) {
+        self.spool_bytes.set(i64::try_from(bytes).unwrap_or(i64::MAX));
+        self.spool_damages.set(i64::try_from(damages).unwrap_or(i64::MAX));
+        self.event_delivery_lag_seconds.set(lag_seconds);
     }
 
     /// Counts one refused offer.

@@ -6,38 +6,38 @@ use std::time::Duration;
 use aws_lc_rs::rand::{SecureRandom, SystemRandom};
 
 /// Waits that double up to a bound.
-pub(super) struct Backoff {
+pub(crate) struct Backoff {
     shortest: Duration,
     longest: Duration,
     next: Duration,
 }
 
 impl Backoff {
-    pub(super) fn new(shortest: Duration, longest: Duration) -> Self {
+    pub(crate) fn new(shortest: Duration, longest: Duration) -> Self {
         Self { shortest, longest, next: shortest }
     }
 
     /// The next wait.
-    pub(super) fn step(&mut self) -> Duration {
+    pub(crate) fn step(&mut self) -> Duration {
         let wait = self.next;
         self.next = (wait * 2).min(self.longest);
         jittered(wait)
     }
 
     /// It worked: the next wait is the shortest again.
-    pub(super) fn reset(&mut self) {
+    pub(crate) fn reset(&mut self) {
         self.next = self.shortest;
     }
 
     /// Asks for waits of at least this, within the bound.
-    pub(super) fn at_least(&mut self, wait: Duration) {
+    pub(crate) fn at_least(&mut self, wait: Duration) {
         self.shortest = self.shortest.max(wait).min(self.longest);
         self.next = self.next.max(self.shortest);
     }
 }
 
 /// Between half of `wait` and the whole.
-pub(super) fn jittered(wait: Duration) -> Duration {
+pub(crate) fn jittered(wait: Duration) -> Duration {
     let mut bytes = [0; 2];
     // Without randomness everybody waits the same: worse, but no reason to stop.
     let _drawn = SystemRandom::new().fill(&mut bytes);

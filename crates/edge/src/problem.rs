@@ -6,7 +6,7 @@ use http::header::{CACHE_CONTROL, CONNECTION, CONTENT_TYPE, RETRY_AFTER};
 use http::{HeaderValue, StatusCode};
 use serde_json::{Map, Value};
 
-use crate::config::RETRY_AFTER_SECONDS;
+use crate::config::{RETRY_AFTER_SECONDS, SPOOL_RETRY_AFTER_SECONDS};
 use crate::routes::{Refusal, Response};
 
 /// Media type of every problem.
@@ -27,6 +27,11 @@ pub(crate) enum Code {
     InvalidVersion,
     MalformedBody,
     UnknownMember,
+    TooManyEvents,
+    TokenRefused,
+    EventsDisabled,
+    SpoolFull,
+    SpoolUnwritable,
     UnknownExperiment,
     UnknownVariant,
     NotAssigned,
@@ -62,6 +67,11 @@ impl Code {
             Self::InvalidVersion => "invalid_version",
             Self::MalformedBody => "malformed_body",
             Self::UnknownMember => "unknown_member",
+            Self::TooManyEvents => "too_many_events",
+            Self::TokenRefused => "token_refused",
+            Self::EventsDisabled => "events_disabled",
+            Self::SpoolFull => "spool_full",
+            Self::SpoolUnwritable => "spool_unwritable",
             Self::UnknownExperiment => "unknown_experiment",
             Self::UnknownVariant => "unknown_variant",
             Self::NotAssigned => "not_assigned",
@@ -97,20 +107,33 @@ impl Code {
             | Self::InvalidVersion
             | Self::MalformedBody
             | Self::UnknownMember
+            | Self::TooManyEvents
             | Self::IdentityRepeated
             | Self::IdentityInvalid
             | Self::UnknownVariant => StatusCode::BAD_REQUEST,
-            Self::IdentityMissing => StatusCode::UNAUTHORIZED,
-            Self::UnknownExperiment | Self::NotAssigned | Self::ProfileDisabled | Self::NotFound => {
-                StatusCode::NOT_FOUND
-            }
+            Self::IdentityMissing | Self::TokenRefused => StatusCode::UNAUTHORIZED,
+            Self::UnknownExperiment
+            | Self::NotAssigned
+            | Self::ProfileDisabled
+            | Self::EventsDisabled
+            | Self::NotFound => StatusCode::NOT_FOUND,
+            Self::SpoolFull => StatusCode::TOO_MANY_REQUESTS,
             Self::MethodNotAllowed => StatusCode::METHOD_NOT_ALLOWED,
             Self::HeaderTimeout | Self::BodyTimeout => StatusCode::REQUEST_TIMEOUT,
             Self::BodyTooLarge => StatusCode::PAYLOAD_TOO_LARGE,
             Self::UrlTooLong => StatusCode::URI_TOO_LONG,
             Self::UnsupportedMediaType => StatusCode::UNSUPPORTED_MEDIA_TYPE,
             Self::HeaderTooLarge => StatusCode::REQUEST_HEADER_FIELDS_TOO_LARGE,
-            Self::NotReady | Self::Overloaded => StatusCode::SERVICE_UNAVAILABLE,
+            Self::NotReady | Self::Overloaded | Self::SpoolUnwritable => StatusCode::SERVICE_UNAVAILABLE,
+        }
+    }
+
+    /// How long the client is told to wait before it comes again, in seconds, where that helps.
+    const fn retry_after_seconds(self) -> Option<u32> {
+        match self {
+            Self::NotReady | Self::Overloaded => Some(RETRY_AFTER_SECONDS),
+            Self::SpoolFull | Self::SpoolUnwritable => Some(SPOOL_RETRY_AFTER_SECONDS),
+            _ => None,
         }
     }
 
@@ -191,10 +214,8 @@ impl Problem {
     /// The whole answer as bytes, for the places where no HTTP library is in between.
     pub(crate) fn wire(&self) -> String {
         let body = self.body();
-        let retry = match self.code {
-            Code::NotReady | Code::Overloaded => format!("retry-after: {RETRY_AFTER_SECONDS}\r\n"),
-            _ => String::new(),
-        };
+        let seconds = self.code.retry_after_seconds();
+        let retry = seconds.map_or_else(String::new, |seconds| format!("retry-after: {seconds}\r\n"));
         format!(
             "HTTP/1.1 {} {}\r\ncontent-type: {PROBLEM_JSON}\r\ncontent-length: {}\r\ncache-control: no-store\r\n\
              x-content-type-options: nosniff\r\n{retry}connection: close\r\n\r\n{body}",
@@ -219,8 +240,8 @@ impl Refusal for Problem {
 /// The headers that a refusal needs whatever its body looks like.
 pub(crate) fn mark_refusal(code: Code, headers: &mut http::HeaderMap) {
     headers.insert(CACHE_CONTROL, HeaderValue::from_static("no-store"));
-    if matches!(code, Code::NotReady | Code::Overloaded) {
-        headers.insert(RETRY_AFTER, HeaderValue::from(RETRY_AFTER_SECONDS));
+    if let Some(seconds) = code.retry_after_seconds() {
+        headers.insert(RETRY_AFTER, HeaderValue::from(seconds));
     }
     if code.closes() {
         headers.insert(CONNECTION, HeaderValue::from_static("close"));

@@ -67,6 +67,8 @@ pub(crate) struct Query<'u> {
     pub(crate) attributes: Option<&'u str>,
     /// `cv`, the snapshot version that the client knows of.
     pub(crate) version: Option<&'u str>,
+    /// `fresh`, anything: makes a URL that no cache has an answer to.
+    pub(crate) fresh: Option<&'u str>,
 }
 
 impl<'u> Query<'u> {
@@ -88,6 +90,7 @@ impl<'u> Query<'u> {
             let slot = match name {
                 "ut" => &mut query.unit_type,
                 "attrs" => &mut query.attributes,
+                "fresh" => &mut query.fresh,
                 _ => &mut query.version,
             };
             if slot.replace(value).is_some() {
@@ -161,7 +164,7 @@ pub(crate) async fn json_object(
         let detail = "the body must be JSON; send 'content-type: application/json'";
         return Err(Problem::new(Code::UnsupportedMediaType, detail));
     }
-    let bytes = read_body(headers, body, timeout).await?;
+    let bytes = read_body(headers, body, timeout, MAX_BODY_BYTES).await?;
     let limits = Limits { max_bytes: MAX_BODY_BYTES, max_depth: MAX_BODY_DEPTH };
     match json::parse(&bytes, limits) {
         Ok(Value::Object(members)) => Ok(members),
@@ -172,22 +175,37 @@ pub(crate) async fn json_object(
 
 // `application/json`, with parameters (`charset`) or without.
 fn is_json(headers: &HeaderMap) -> bool {
+    is_of_type(headers, &["application/json"])
+}
+
+/// As JSON, or as the text that `navigator.sendBeacon` sends without asking first.
+pub(crate) fn is_json_or_text(headers: &HeaderMap) -> bool {
+    is_of_type(headers, &["application/json", "text/plain"])
+}
+
+fn is_of_type(headers: &HeaderMap, known: &[&str]) -> bool {
     let mut fields = headers.get_all(CONTENT_TYPE).iter();
     let (Some(field), None) = (fields.next(), fields.next()) else { return false };
     let media_type = field.as_bytes().split(|&byte| byte == b';').next().unwrap_or_default();
-    media_type.trim_ascii().eq_ignore_ascii_case(b"application/json")
+    known.iter().any(|known| media_type.trim_ascii().eq_ignore_ascii_case(known.as_bytes()))
 }
 
-async fn read_body(headers: &HeaderMap, body: Incoming, timeout: Duration) -> Result<Bytes, Problem> {
+/// Reads a body, bounded in size and time.
+pub(crate) async fn read_body(
+    headers: &HeaderMap,
+    body: Incoming,
+    timeout: Duration,
+    max_bytes: usize,
+) -> Result<Bytes, Problem> {
     let too_large = || {
-        let detail = format!("the body may have at most {MAX_BODY_BYTES} bytes; send less");
+        let detail = format!("the body may have at most {max_bytes} bytes; send less");
         Problem::new(Code::BodyTooLarge, detail)
     };
     let announced = headers.get(CONTENT_LENGTH).and_then(|length| length.to_str().ok()?.parse().ok());
-    if announced.is_some_and(|length: u64| length > MAX_BODY_BYTES as u64) {
+    if announced.is_some_and(|length: u64| length > max_bytes as u64) {
         return Err(too_large());
     }
-    let read = Limited::new(body, MAX_BODY_BYTES).collect();
+    let read = Limited::new(body, max_bytes).collect();
     match tokio::time::timeout(timeout, read).await {
         Ok(Ok(collected)) => Ok(collected.to_bytes()),
         Ok(Err(error)) if error.is::<http_body_util::LengthLimitError>() => Err(too_large()),
@@ -225,7 +243,7 @@ mod tests {
 
     fn query(text: &'static str) -> Result<Query<'static>, &'static str> {
         let uri = Box::leak(Box::new(Uri::try_from(format!("/x?{text}")).unwrap()));
-        Query::parse(uri, &["ut", "attrs", "cv"]).map_err(|problem| problem.code().as_str())
+        Query::parse(uri, &["ut", "attrs", "cv", "fresh"]).map_err(|problem| problem.code().as_str())
     }
 
     #[test]
@@ -242,6 +260,7 @@ mod tests {
             ("utm_source=x", "unknown_parameter"),
             ("ut=user&ut=user", "repeated_parameter"),
             ("ut=user&ut=device", "repeated_parameter"),
+            ("fresh=1&fresh=2", "repeated_parameter"),
             ("ut", "malformed_query"),
             ("ut=user&&cv=1", "malformed_query"),
             ("&", "malformed_query"),

@@ -12,6 +12,7 @@ pub(crate) enum Route {
     Stream,
     Keyset,
     Jwks,
+    Events,
     OfrepFlag,
     OfrepFlags,
     Health,
@@ -22,7 +23,7 @@ pub(crate) enum Route {
 }
 
 impl Route {
-    pub(crate) const ALL: [Self; 13] = [
+    pub(crate) const ALL: [Self; 14] = [
         Self::AssignmentsOfUnit,
         Self::Assignments,
         Self::Experiment,
@@ -30,6 +31,7 @@ impl Route {
         Self::Stream,
         Self::Keyset,
         Self::Jwks,
+        Self::Events,
         Self::OfrepFlag,
         Self::OfrepFlags,
         Self::Health,
@@ -48,6 +50,7 @@ impl Route {
             Self::Stream => "/v1/stream",
             Self::Keyset => "/v1/keyset",
             Self::Jwks => "/.well-known/jwks.json",
+            Self::Events => "/v1/events",
             Self::OfrepFlag => "/ofrep/v1/evaluate/flags/{key}",
             Self::OfrepFlags => "/ofrep/v1/evaluate/flags",
             Self::Health => "/healthz",
@@ -71,7 +74,7 @@ impl Route {
     /// The methods that it answers, as the header `allow` lists them.
     pub(crate) const fn methods(self) -> &'static str {
         match self {
-            Self::Assignments | Self::OfrepFlag | Self::OfrepFlags => "POST,OPTIONS",
+            Self::Assignments | Self::Events | Self::OfrepFlag | Self::OfrepFlags => "POST,OPTIONS",
             Self::AssignmentsOfUnit | Self::Status | Self::Stream | Self::Keyset | Self::Jwks => {
                 "GET,HEAD,OPTIONS"
             }
@@ -95,6 +98,7 @@ impl Route {
             | Self::Stream
             | Self::Keyset
             | Self::Jwks
+            | Self::Events
             | Self::OfrepFlag
             | Self::OfrepFlags => true,
             Self::Experiment | Self::Health | Self::Ready | Self::Metrics | Self::Other => false,

@@ -15,7 +15,8 @@ use crate::caching::NO_STORE;
 use crate::problem::{Code, Problem, quote};
 use crate::route::Route;
 use crate::routes::{
-    Refusal, Request, Response, assignments, experiments, health, keyset, metrics, ofrep, status, stream,
+    Refusal, Request, Response, assignments, events, experiments, health, keyset, metrics, ofrep, status,
+    stream,
 };
 
 /// What browsers of other origins may do on open routes.
@@ -44,6 +45,7 @@ pub(crate) async fn dispatch(app: &App, stop: &watch::Receiver<bool>, request: R
         Route::Stream => said(stream::read(app, stop, request).await),
         Route::Keyset => said(keyset::read(app, request).await),
         Route::Jwks => said(keyset::read_jwks(app, request).await),
+        Route::Events => said(events::write(app, request).await),
         Route::OfrepFlags => said(ofrep::evaluate_all(app, request).await),
         Route::OfrepFlag => said(ofrep::evaluate_one(app, request).await),
         Route::Health => said(health::alive(app, request).await),

@@ -24,7 +24,7 @@ impl Share {
 
     /// Whole percents; all of it beyond 100.
     pub const fn percent(percent: u8) -> Self {
-        Self(if percent < 100 { percent as u32 * (BUCKETS / 100) } else { BUCKETS })
+        Self(if percent < 100 { (BUCKETS / 100).saturating_mul(percent as u32) } else { BUCKETS })
     }
 
     /// The share in parts per million: how many of the [`BUCKETS`] it is.

@@ -90,6 +90,20 @@ pub enum VerifyError {
 }
 
 impl VerifyError {
+    /// Every code, in the order of the variants.
+    pub const CODES: [&'static str; 10] = [
+        "E_MALFORMED",
+        "E_TYPE",
+        "E_KEY",
+        "E_SIGNATURE",
+        "E_EXPIRED",
+        "E_NOT_YET",
+        "E_AUDIENCE",
+        "E_SUBJECT",
+        "E_ROLLBACK",
+        "E_HALTED",
+    ];
+
     /// The stable code, the same in every language.
     pub const fn code(&self) -> &'static str {
         match self {

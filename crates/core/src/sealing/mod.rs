@@ -74,6 +74,7 @@ pub use steps::{Step, StepName, StepOutcome};
 pub use subject::SubjectTag;
 pub use verify::{
     Expected, VerifiedAssignments, check_signer, verify_assignment, verify_assignment_observed,
+    verify_late_assignment,
 };
 
 /// How far apart two clocks may be: every time check allows this many seconds either way.

@@ -7,6 +7,7 @@ use super::assignment::{AssignedVariant, AssignmentClaims};
 use super::claims::{When, issued_by};
 use super::error::{KeyRefusal, RolledBack, VerifyError, shorten};
 use super::jws::{Parts, header};
+use super::keys::KeyId;
 use super::keyset::{Keyset, KeysetKey};
 use super::memory::Memory;
 use super::status::Status;
@@ -126,6 +127,40 @@ fn check(
         })?,
     }
     Ok(VerifiedAssignments { claims, refused })
+}
+
+/// Checks an assignment token that comes back late, to say whose events these are: whether it is genuine, was alive,
+/// and ended at most `max_late_seconds` before `now`. Gives its claims and the key that signed it.
+///
+/// Nothing may be shown because of it. So who asks does not matter, nor what was halted since, and a key that has
+/// been retired meanwhile still counts while the keyset lists it; a revoked one does not.
+///
+/// # Errors
+/// As [`verify_assignment`]; never `E_SUBJECT`, `E_ROLLBACK` or `E_HALTED`.
+pub fn verify_late_assignment(
+    token: &str,
+    keyset: &Keyset,
+    status: Option<&Status>,
+    environment: &Environment,
+    now: Timestamp,
+    max_late_seconds: i64,
+) -> Result<(AssignmentClaims, KeyId), VerifyError> {
+    let kind = TokenKind::Assignment;
+    let parts = Parts::parse(token, kind.max_bytes()).map_err(VerifyError::Malformed)?;
+    check_kind(&parts, kind)?;
+    let key = check_key(&parts, kind, keyset, environment, When::AtRest)?;
+    if let Some(status) = status {
+        check_revocation(key, status, environment)?;
+    }
+    check_signature(&parts, key)?;
+    let claims = AssignmentClaims::parse(&parts.claims).map_err(VerifyError::Malformed)?;
+    let life = claims.lifetime();
+    if now >= life.exp.plus_seconds(max_late_seconds) {
+        return Err(VerifyError::Expired { expired_at: life.exp, now });
+    }
+    life.begun(now)?;
+    check_audience(&claims, environment)?;
+    Ok((claims, key.kid.clone()))
 }
 
 /// An assignment token that passed every check.

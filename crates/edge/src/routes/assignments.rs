@@ -31,14 +31,15 @@ const PREVIOUS_REFUSED: HeaderName = HeaderName::from_static("x-edgeseal-previou
 /// Characters of the signature that make the entity tag: 132 bits that differ for different claims.
 const ETAG_CHARS: usize = 22;
 
-/// `GET /v1/assignments/{unit}?ut=&attrs=&cv=`: the same question has the same answer for a minute, for every cache.
+/// `GET /v1/assignments/{unit}?ut=&attrs=&cv=&fresh=`: the same question has the same answer for a minute, for every
+/// cache.
 pub(crate) async fn read(app: &Shared, request: Request) -> Result<Response, Problem> {
     let live = app.live.load();
     let live = published(&live)?;
     let uri = request.uri();
     let unit = path_tail(uri, "/v1/assignments/")?;
     let unit = unit_in_path(&unit)?;
-    let query = Query::parse(uri, &["ut", "attrs", "cv"])?;
+    let query = Query::parse(uri, &["ut", "attrs", "cv", "fresh"])?;
     let known_version = query.version()?;
     let now = app.clock.now();
 
@@ -72,9 +73,11 @@ pub(crate) async fn read(app: &Shared, request: Request) -> Result<Response, Pro
 
     // The client knows of a newer snapshot than this edge: at its URL a cache must not keep our older answer.
     let behind = known_version > live.ruleset.version();
-    let cache_control = if behind { NO_STORE } else { until_expiry(now, sealed.expires_at) };
+    // Asked past the caches, after one of them gave another unit's token: nobody will ask at this URL again.
+    let unkept = behind || query.fresh.is_some();
+    let cache_control = if unkept { NO_STORE } else { until_expiry(now, sealed.expires_at) };
     let mut response = cacheable(request.headers(), JWT, cache_control, sealed.etag, sealed.token);
-    if !behind {
+    if !unkept {
         live.tags.apply(response.headers_mut());
     }
     timing.tell(request.headers(), recall, response.headers_mut());

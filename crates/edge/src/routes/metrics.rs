@@ -14,5 +14,9 @@ pub(crate) async fn read(app: &Shared, _request: Request) -> Result<Response, Pr
         let age_ms = app.clock.now().unix_ms().saturating_sub(live.status.iat.unix_ms());
         (age_ms as f64 / 1e3, live.ruleset.version())
     });
+    if let Some(intake) = app.intake.get() {
+        let spool = &intake.spool;
+        app.metrics.spool_is(spool.undelivered_bytes(), spool.damaged(), intake.lag_seconds(app.clock.now()));
+    }
     Ok(uncacheable(HeaderValue::from_static(OPENMETRICS_TEXT), app.metrics.exposition(age_seconds, version)))
 }

@@ -1,6 +1,7 @@
 //! One file per route: its request, rules, reply, failures and tests.
 
 pub(crate) mod assignments;
+pub(crate) mod events;
 pub(crate) mod experiments;
 pub(crate) mod health;
 pub(crate) mod keyset;

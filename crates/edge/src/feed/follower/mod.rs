@@ -5,7 +5,6 @@
 //! comes again.
 
 mod client;
-mod pace;
 mod sse;
 
 use std::sync::Arc;
@@ -19,8 +18,8 @@ use tokio::time::Instant;
 pub use client::{FollowerError, TokenSource};
 
 use super::{EdgeKeys, Feed, FeedError, Offer, Position, Taken};
+use crate::pace::{Backoff, jittered};
 use client::{Client, Trouble, chunk};
-use pace::{Backoff, jittered};
 use sse::{Parser, Said};
 
 /// How often an edge asks for news while it has no stream.

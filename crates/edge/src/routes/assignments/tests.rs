@@ -155,6 +155,16 @@ fn a_held_token_is_not_sent_again() {
 }
 
 #[test]
+fn a_fresh_answer_is_the_same_and_kept_by_nobody() {
+    let edge = TestEdge::new();
+    let usual = edge.get("/v1/assignments/user-1");
+    let fresh = edge.get("/v1/assignments/user-1?fresh=0f4e-9a");
+    assert_eq!(fresh.status, 200);
+    assert_eq!(fresh.text(), usual.text());
+    assert_eq!(fresh.header("cache-control"), Some("no-store"));
+}
+
+#[test]
 fn an_edge_that_is_behind_is_not_cached_at_the_newer_url() {
     let edge = TestEdge::new();
     for version in [0, 1] {

@@ -1,12 +1,13 @@
 //! A commit: one transaction, all of it or nothing.
 //!
-//! Everybody takes the locks in the same order: the idempotency key, the environment's row, API tokens, and last the
-//! audit log, which is the only one that all commits share.
+//! Everybody takes the locks in the same order: the idempotency key, the environment's row, API tokens, alerts, and last
+//! the audit log, which is the only one that all commits share.
 
 use edgeseal_core::ids::Environment;
 use edgeseal_store::{
-    ApiToken, AuditEntry, Change, Commit, CommitError, DocumentWrite, EnvironmentWrite, IdempotencyRecord,
-    KEPT_SNAPSHOTS, NewSnapshot, StoreError, TokenWrite, audit, columns,
+    AllocationWrite, ApiToken, AuditEntry, Change, Commit, CommitError, DocumentWrite, EnvironmentWrite,
+    IdempotencyRecord, KEPT_SNAPSHOTS, NewAlert, NewSnapshot, StoreError, TokenWrite, audit, columns,
+    event_columns,
 };
 use sqlx::{PgConnection, PgPool};
 
@@ -68,6 +69,9 @@ async fn attempt(pool: &PgPool, commit: &Commit) -> Result<u64, CommitError> {
             TokenWrite::Revoke { id, at } => revoke_token(&mut transaction, id, at.unix_ms()).await?,
         }
     }
+    for alert in &commit.alerts {
+        write_alert(&mut transaction, alert, commit.at.unix_ms()).await?;
+    }
     append_audit(&mut transaction, &commit.audit).await?;
     for notice in notices(commit, sequence) {
         // Sent to the listeners when the transaction commits, and only then.
@@ -114,6 +118,9 @@ async fn write_environment(
     }
     if let Some(snapshot) = &environment.snapshot {
         publish(transaction, commit, &environment.name, sequence, snapshot).await?;
+    }
+    for allocation in &environment.allocations {
+        write_allocation(transaction, &environment.name, allocation).await?;
     }
     Ok(sequence)
 }
@@ -289,6 +296,46 @@ async fn revoke_token(transaction: &mut PgConnection, id: &str, at: i64) -> Resu
         .await
         .attempting(COMMITTING)?;
     Ok(())
+}
+
+async fn write_allocation(
+    transaction: &mut PgConnection,
+    environment: &Environment,
+    allocation: &AllocationWrite,
+) -> Result<(), StoreError> {
+    sqlx::query(
+        "INSERT INTO allocations (environment, experiment, xv, at_ms, unit_type, shares)
+         VALUES ($1, $2, $3, $4, $5, $6)
+         ON CONFLICT (environment, experiment, xv) DO UPDATE SET
+            unit_type = excluded.unit_type, shares = excluded.shares",
+    )
+    .bind(environment.as_str())
+    .bind(allocation.experiment.as_str())
+    .bind(columns::number(allocation.xv))
+    .bind(allocation.at.unix_ms())
+    .bind(allocation.unit_type.as_str())
+    .bind(event_columns::shares_text(&allocation.shares))
+    .execute(transaction)
+    .await
+    .attempting(COMMITTING)?;
+    Ok(())
+}
+
+async fn write_alert(transaction: &mut PgConnection, alert: &NewAlert, at: i64) -> Result<(), CommitError> {
+    let written = sqlx::query(
+        "INSERT INTO alerts (id, environment, experiment, kind, body, at_ms, next_at_ms)
+         VALUES ($1, $2, $3, $4, $5, $6, $6) ON CONFLICT DO NOTHING",
+    )
+    .bind(&alert.id)
+    .bind(alert.environment.as_str())
+    .bind(event_columns::absent(alert.experiment.as_ref()))
+    .bind(&alert.kind)
+    .bind(&alert.body)
+    .bind(at)
+    .execute(transaction)
+    .await
+    .attempting(COMMITTING)?;
+    if written.rows_affected() == 0 { Err(CommitError::Conflict) } else { Ok(()) }
 }
 
 /// From here on commits wait for one another until this one has ended.

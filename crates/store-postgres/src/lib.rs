@@ -21,12 +21,16 @@
 mod audit;
 mod changes;
 mod commit;
+mod copy;
 mod documents;
 mod edges;
 mod environments;
+mod events;
 mod fault;
+mod guardrail;
 mod idempotency;
 mod migrate;
+mod rollups;
 mod tokens;
 
 use std::str::FromStr as _;

@@ -1,6 +1,7 @@
 //! What is particular to a server: its schema, its password, its absence.
 #![allow(clippy::unwrap_used, reason = "in a test a panic is the report")]
 
+use std::collections::BTreeSet;
 use std::error::Error;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -8,9 +9,10 @@ use std::time::Duration;
 
 use edgeseal_core::ids::Environment;
 use edgeseal_core::time::Timestamp;
+use edgeseal_store::conformance::events::{batch, event};
 use edgeseal_store::{
     Actor, AuditEntry, AuditLog as _, Change, Commit, CommitError, EnvironmentWrite, Environments as _,
-    KEPT_SNAPSHOTS, NewSnapshot, Store as _, StoreError, audit,
+    Events as _, KEPT_SNAPSHOTS, NewSnapshot, Store as _, StoreError, audit,
 };
 use edgeseal_store_postgres::{Migrated, PostgresStore};
 use edgeseal_testkit::servers::Postgres;
@@ -26,10 +28,10 @@ const PATIENCE: Duration = Duration::from_secs(60);
 async fn an_empty_database_has_to_be_migrated_first() {
     let url = database().await;
     let refused = PostgresStore::connect(&url).await.unwrap_err();
-    assert!(matches!(refused, StoreError::Schema { found: 0, expected: 1 }), "{refused}");
+    assert!(matches!(refused, StoreError::Schema { found: 0, expected: 2 }), "{refused}");
     assert!(refused.to_string().contains("edgeseal migrate"), "{refused}");
-    assert_eq!(PostgresStore::migrate(&url).await.unwrap(), Migrated { from: 0, to: 1 });
-    assert_eq!(PostgresStore::migrate(&url).await.unwrap(), Migrated { from: 1, to: 1 });
+    assert_eq!(PostgresStore::migrate(&url).await.unwrap(), Migrated { from: 0, to: 2 });
+    assert_eq!(PostgresStore::migrate(&url).await.unwrap(), Migrated { from: 2, to: 2 });
     PostgresStore::connect(&url).await.unwrap().check().await.unwrap();
 }
 
@@ -41,7 +43,7 @@ async fn processes_that_migrate_together_take_turns() {
         let url = url.clone();
         tasks.spawn(async move { PostgresStore::migrate(&url).await.unwrap() });
     }
-    assert!(tasks.join_all().await.iter().all(|migrated| migrated.to == 1));
+    assert!(tasks.join_all().await.iter().all(|migrated| migrated.to == 2));
 }
 
 #[tokio::test]
@@ -53,7 +55,7 @@ async fn a_newer_schema_is_left_alone() {
         PostgresStore::connect(&url).await.unwrap_err(),
         PostgresStore::migrate(&url).await.unwrap_err(),
     ] {
-        assert!(matches!(refused, StoreError::Schema { found: 99, expected: 1 }), "{refused}");
+        assert!(matches!(refused, StoreError::Schema { found: 99, expected: 2 }), "{refused}");
         assert!(refused.to_string().contains("newer edgeseal"), "{refused}");
     }
 }
@@ -244,6 +246,71 @@ async fn a_server_that_is_killed_while_committing_loses_nothing_it_acknowledged(
     }
 }
 
+#[tokio::test(flavor = "multi_thread")]
+async fn events_are_kept_once_however_often_the_server_is_killed() {
+    const BATCH: u32 = 50;
+    let mut server = spawn_blocking(Postgres::start_own).await.unwrap();
+    let url = server.create_database();
+    PostgresStore::migrate(&url).await.unwrap();
+    let store = Arc::new(PostgresStore::connect(&url).await.unwrap());
+    store.commit(publication(None)).await.unwrap();
+    let stop = Arc::new(AtomicBool::new(false));
+    // Two edges; whatever was not acknowledged is delivered again.
+    let mut edges = JoinSet::new();
+    for edge in 0..2 {
+        let (store, stop) = (Arc::clone(&store), Arc::clone(&stop));
+        edges.spawn(async move {
+            let mut batches = 0;
+            while !stop.load(Ordering::Relaxed) {
+                let first = edge * 1_000_000 + batches * BATCH;
+                let records: Vec<_> = (first..first + BATCH).map(|number| event(number, "ada")).collect();
+                while store.append_events(&Environment::default(), &batch(&records)).await.is_err() {
+                    sleep(Duration::from_millis(10)).await;
+                }
+                batches += 1;
+            }
+            u64::from(batches * BATCH)
+        });
+    }
+    for _ in 0..3 {
+        let before = newest(&store).await;
+        while newest(&store).await < before + u64::from(10 * BATCH) {
+            sleep(Duration::from_millis(1)).await;
+        }
+        server = spawn_blocking(move || {
+            server.kill();
+            server.start_again();
+            server
+        })
+        .await
+        .unwrap();
+    }
+    stop.store(true, Ordering::Relaxed);
+    let acknowledged: u64 = timeout(PATIENCE, edges.join_all()).await.unwrap().into_iter().sum();
+    let mut ids = BTreeSet::new();
+    let mut number = 0;
+    loop {
+        let page = store.events_after(&Environment::default(), number, 10_000).await.unwrap();
+        let Some(last) = page.last() else { break };
+        assert!(page.iter().zip(number + 1..).all(|(event, number)| event.number == number));
+        number = last.number;
+        ids.extend(page.into_iter().map(|event| event.record.id));
+    }
+    assert_eq!((ids.len() as u64, number), (acknowledged, acknowledged));
+}
+
+async fn newest(store: &PostgresStore) -> u64 {
+    let asking = async {
+        loop {
+            match store.newest_event(&Environment::default()).await {
+                Ok(number) => return number,
+                Err(_) => sleep(Duration::from_millis(10)).await,
+            }
+        }
+    };
+    timeout(PATIENCE, asking).await.unwrap()
+}
+
 fn hint(sequence: u64) -> Change {
     Change::Environment { environment: Environment::default(), sequence }
 }
@@ -265,6 +332,7 @@ fn publication(expected: Option<u64>) -> Commit {
             state: None,
             documents: Vec::new(),
             snapshot: Some(NewSnapshot { cv: version, token: "t".repeat(100_000) }),
+            allocations: Vec::new(),
         }),
         tokens: Vec::new(),
         audit: vec![AuditEntry {
@@ -278,6 +346,7 @@ fn publication(expected: Option<u64>) -> Commit {
             detail: Value::Null,
         }],
         idempotency: None,
+        alerts: Vec::new(),
     }
 }
 

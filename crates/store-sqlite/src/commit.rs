@@ -2,8 +2,9 @@
 
 use edgeseal_core::ids::Environment;
 use edgeseal_store::{
-    Actor, ApiToken, AuditEntry, Change, Commit, CommitError, DocumentWrite, EnvironmentWrite,
-    IdempotencyRecord, KEPT_SNAPSHOTS, NewSnapshot, StoreError, TokenWrite, audit, columns,
+    Actor, AllocationWrite, ApiToken, AuditEntry, Change, Commit, CommitError, DocumentWrite,
+    EnvironmentWrite, IdempotencyRecord, KEPT_SNAPSHOTS, NewAlert, NewSnapshot, StoreError, TokenWrite,
+    audit, columns, event_columns,
 };
 use sqlx::{SqliteConnection, SqlitePool};
 
@@ -29,6 +30,9 @@ pub(crate) async fn apply(writer: &SqlitePool, commit: &Commit) -> Result<u64, C
             TokenWrite::Create(token) => create_token(&mut transaction, token).await?,
             TokenWrite::Revoke { id, at } => revoke_token(&mut transaction, id, at.unix_ms()).await?,
         }
+    }
+    for alert in &commit.alerts {
+        write_alert(&mut transaction, alert, commit.at.unix_ms()).await?;
     }
     append_audit(&mut transaction, &commit.audit).await?;
     transaction.commit().await.attempting(COMMITTING)?;
@@ -81,6 +85,9 @@ async fn write_environment(
     }
     if let Some(snapshot) = &environment.snapshot {
         publish(transaction, commit, &environment.name, sequence, snapshot).await?;
+    }
+    for allocation in &environment.allocations {
+        write_allocation(transaction, &environment.name, allocation).await?;
     }
     Ok(sequence)
 }
@@ -267,6 +274,50 @@ async fn revoke_token(transaction: &mut SqliteConnection, id: &str, at: i64) -> 
 }
 
 /// The transaction holds the file's write lock, so nobody else appends meanwhile.
+async fn write_allocation(
+    transaction: &mut SqliteConnection,
+    environment: &Environment,
+    allocation: &AllocationWrite,
+) -> Result<(), StoreError> {
+    sqlx::query(
+        "INSERT INTO allocations (environment, experiment, xv, at_ms, unit_type, shares)
+         VALUES (?, ?, ?, ?, ?, ?)
+         ON CONFLICT (environment, experiment, xv) DO UPDATE SET
+            unit_type = excluded.unit_type, shares = excluded.shares",
+    )
+    .bind(environment.as_str())
+    .bind(allocation.experiment.as_str())
+    .bind(columns::number(allocation.xv))
+    .bind(allocation.at.unix_ms())
+    .bind(allocation.unit_type.as_str())
+    .bind(event_columns::shares_text(&allocation.shares))
+    .execute(transaction)
+    .await
+    .attempting(COMMITTING)?;
+    Ok(())
+}
+
+async fn write_alert(
+    transaction: &mut SqliteConnection,
+    alert: &NewAlert,
+    at: i64,
+) -> Result<(), CommitError> {
+    let written = sqlx::query(
+        "INSERT INTO alerts (id, environment, experiment, kind, body, at_ms, next_at_ms)
+         VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?6) ON CONFLICT (id) DO NOTHING",
+    )
+    .bind(&alert.id)
+    .bind(alert.environment.as_str())
+    .bind(event_columns::absent(alert.experiment.as_ref()))
+    .bind(&alert.kind)
+    .bind(&alert.body)
+    .bind(at)
+    .execute(transaction)
+    .await
+    .attempting(COMMITTING)?;
+    if written.rows_affected() == 0 { Err(CommitError::Conflict) } else { Ok(()) }
+}
+
 async fn append_audit(transaction: &mut SqliteConnection, entries: &[AuditEntry]) -> Result<(), StoreError> {
     if entries.is_empty() {
         return Ok(());

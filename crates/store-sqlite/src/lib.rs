@@ -24,9 +24,12 @@ mod commit;
 mod documents;
 mod edges;
 mod environments;
+mod events;
 mod fault;
+mod guardrail;
 mod idempotency;
 mod migrate;
+mod rollups;
 mod tokens;
 
 use std::path::Path;

@@ -1,17 +1,20 @@
 //! What is particular to a file: who may read it, who may open it, and what is in it after a crash.
 #![allow(clippy::unwrap_used, reason = "in a test a panic is the report")]
 
+use std::collections::BTreeSet;
 use std::io::{BufRead as _, BufReader};
 use std::os::unix::fs::PermissionsExt as _;
 use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
 use std::sync::Arc;
 
+use edgeseal_core::events::EventRecord;
 use edgeseal_core::ids::Environment;
 use edgeseal_core::time::Timestamp;
+use edgeseal_store::conformance::events::{batch, event};
 use edgeseal_store::{
     Actor, AuditEntry, AuditLog as _, Commit, DocumentWrite, Documents as _, EnvironmentWrite,
-    Environments as _, KEPT_SNAPSHOTS, Kind, NewSnapshot, Store as _, StoreError, audit,
+    Environments as _, Events as _, KEPT_SNAPSHOTS, Kind, NewSnapshot, Store as _, StoreError, audit,
 };
 use edgeseal_store_sqlite::SqliteStore;
 use serde_json::{Value, json};
@@ -171,14 +174,43 @@ async fn a_process_that_is_killed_while_committing_loses_nothing_it_acknowledged
         assert_eq!(history.len() as u64, head.sequence);
         let records = store.audit_after(0, 1000).await.unwrap();
         assert_eq!(audit::verify(audit::GENESIS, &records).unwrap().0, head.sequence);
+        assert_eq!(
+            store.newest_event(&production).await.unwrap(),
+            expected_events(&store, acknowledged).await
+        );
     }
+}
+
+/// Every event of an acknowledged batch is there once, in its place, and batches are there as a whole.
+async fn expected_events(store: &SqliteStore, acknowledged: u64) -> u64 {
+    let events = store.events_after(&Environment::default(), 0, 10_000).await.unwrap();
+    let ids: BTreeSet<_> = events.iter().map(|event| event.record.id).collect();
+    assert!(events.iter().zip(1..).all(|(event, number)| event.number == number));
+    for sequence in 2..=acknowledged {
+        assert!(events_of(sequence).iter().all(|event| ids.contains(&event.id)), "a batch of {sequence}");
+    }
+    assert_eq!(ids.len() % EVENTS, 0);
+    ids.len() as u64
+}
+
+/// How many come with each commit.
+const EVENTS: usize = 20;
+
+fn events_of(sequence: u64) -> Vec<EventRecord> {
+    let first = u32::try_from(sequence).unwrap() * 100;
+    (first..).take(EVENTS).map(|number| event(number, "ada")).collect()
 }
 
 async fn commit_until_killed(path: &Path) {
     let store = Arc::new(SqliteStore::open(path).await.unwrap());
     loop {
         let sequence = store.sequence(&Environment::default()).await.unwrap();
-        println!("committed {}", store.commit(publication(sequence)).await.unwrap());
+        let sequence = store.commit(publication(sequence)).await.unwrap();
+        let events = batch(&events_of(sequence));
+        // Delivered twice, as by an edge that heard nothing the first time.
+        store.append_events(&Environment::default(), &events).await.unwrap();
+        store.append_events(&Environment::default(), &events).await.unwrap();
+        println!("committed {sequence}");
     }
 }
 
@@ -205,10 +237,12 @@ fn publication(expected: Option<u64>) -> Commit {
                 action: "experiment.update",
             }],
             snapshot: Some(NewSnapshot { cv: version, token: "t".repeat(TOKEN_BYTES) }),
+            allocations: Vec::new(),
         }),
         tokens: Vec::new(),
         audit: vec![entry("experiment.update")],
         idempotency: None,
+        alerts: Vec::new(),
     }
 }
 

@@ -2,12 +2,13 @@
 
 use std::collections::BTreeSet;
 
-use edgeseal_core::ids::Environment;
+use edgeseal_core::ids::{Environment, ExperimentKey, UnitType, VariantKey};
 use edgeseal_core::time::Timestamp;
 use serde_json::Value;
 
 use crate::columns::is_storable;
 use crate::error::StoreError;
+use crate::guardrail_records::NewAlert;
 use crate::records::{Actor, ApiToken, AuditEntry, IdempotencyRecord, Kind};
 
 /// Everything that one change writes, in one transaction.
@@ -25,6 +26,8 @@ pub struct Commit {
     pub audit: Vec<AuditEntry>,
     /// The answer to keep for repetitions.
     pub idempotency: Option<IdempotencyRecord>,
+    /// Alerts to send; due at once.
+    pub alerts: Vec<NewAlert>,
 }
 
 /// What happens to one environment. The backend sets its sequence to `expected + 1` (1 for a new one).
@@ -48,6 +51,8 @@ pub struct EnvironmentWrite {
     pub documents: Vec<DocumentWrite>,
     /// A snapshot to publish. Under the version of the newest one it replaces its token: signed anew by another key.
     pub snapshot: Option<NewSnapshot>,
+    /// How experiments are divided up from now on.
+    pub allocations: Vec<AllocationWrite>,
 }
 
 impl std::fmt::Debug for EnvironmentWrite {
@@ -89,6 +94,21 @@ pub struct NewSnapshot {
     pub token: String,
 }
 
+/// How an experiment is divided up in a new allocation epoch. Written again, an epoch keeps the time of its beginning.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct AllocationWrite {
+    /// Which experiment.
+    pub experiment: ExperimentKey,
+    /// Which epoch.
+    pub xv: u64,
+    /// When it begins.
+    pub at: Timestamp,
+    /// What is randomised.
+    pub unit_type: UnitType,
+    /// How many buckets each variant has.
+    pub shares: Vec<(VariantKey, u32)>,
+}
+
 /// What happens to an API token.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum TokenWrite {
@@ -105,7 +125,8 @@ pub enum TokenWrite {
 
 impl Commit {
     /// Checks what no backend could keep, so that all of them refuse the same: text with a NUL character, numbers
-    /// beyond a signed 64-bit column, two revisions of one document, a snapshot of another version than the environment's.
+    /// beyond a signed 64-bit column, two revisions of one document, two allocations
+    /// of one epoch, a snapshot of another version than the environment's.
     /// Documents and audit details may hold anything that JSON can say, NUL included.
     ///
     /// # Errors
@@ -136,6 +157,9 @@ impl Commit {
                 ("sealed answer", &*answer.sealed_body),
             ]);
         }
+        for alert in &self.alerts {
+            texts.extend([("alert id", &*alert.id), ("alert kind", &*alert.kind), ("alert", &*alert.body)]);
+        }
         if let Some(environment) = &self.environment {
             environment.check_numbers()?;
             environment.check_documents()?;
@@ -159,8 +183,9 @@ impl EnvironmentWrite {
             ("ep", self.ep),
             ("keyset ver", self.keyset_ver),
         ];
-        if let Some((what, number)) = numbers.into_iter().find(|(_, number)| i64::try_from(*number).is_err())
-        {
+        let versions = self.allocations.iter().map(|allocation| ("experiment version", allocation.xv));
+        let mut numbers = numbers.into_iter().chain(versions);
+        if let Some((what, number)) = numbers.find(|(_, number)| i64::try_from(*number).is_err()) {
             return Err(refused(format!("the {what} {number} is beyond {}", i64::MAX)));
         }
         match &self.snapshot {
@@ -175,7 +200,15 @@ impl EnvironmentWrite {
     fn check_documents(&self) -> Result<(), StoreError> {
         let mut seen = BTreeSet::new();
         match self.documents.iter().find(|document| !seen.insert((document.kind, &*document.key))) {
-            Some(twice) => Err(refused(format!("{} '{}' is written twice", twice.kind.as_str(), twice.key))),
+            Some(twice) => {
+                return Err(refused(format!("{} '{}' is written twice", twice.kind.as_str(), twice.key)));
+            }
+            None => {}
+        }
+        let mut seen = BTreeSet::new();
+        match self.allocations.iter().find(|allocation| !seen.insert((&allocation.experiment, allocation.xv)))
+        {
+            Some(twice) => Err(refused(format!("two allocations of '{}' have one epoch", twice.experiment))),
             None => Ok(()),
         }
     }

@@ -13,13 +13,25 @@ mod commit;
 #[cfg(feature = "conformance")]
 pub mod conformance;
 mod error;
+pub mod event_columns;
+mod event_records;
+mod events;
+mod guardrail_records;
 mod hints;
 mod notices;
 mod records;
 mod repositories;
+mod rollup_records;
 
-pub use commit::{Commit, DocumentWrite, EnvironmentWrite, KEPT_SNAPSHOTS, NewSnapshot, TokenWrite};
+pub use commit::{
+    AllocationWrite, Commit, DocumentWrite, EnvironmentWrite, KEPT_SNAPSHOTS, NewSnapshot, TokenWrite,
+};
 pub use error::{CommitError, StoreError};
+pub use event_records::{
+    Appended, EventBatch, MAX_EVENTS_PAGE, QuarantineFilter, StoredEvent, StoredNote, UnitRef,
+};
+pub use events::{Events, GuardrailStore, RollUps};
+pub use guardrail_records::{Alert, GuardrailState, IntervalPoint, NewAlert, Watched};
 pub use hints::Hints;
 pub use notices::{AnnounceError, Announcer, SignedSet};
 pub use records::{
@@ -27,3 +39,7 @@ pub use records::{
     Head, IdempotencyRecord, Kind, Publication, Revision, StoredSnapshot, TOKEN_HASH_BYTES,
 };
 pub use repositories::{AuditLog, Documents, Edges, Environments, Idempotency, MAX_PAGE, Store, Tokens};
+pub use rollup_records::{
+    Added, Aggregate, AggregateDelta, AggregateKey, Allocation, Contribution, HealthCount, HealthKey,
+    HealthKind, RollUp, RollUpHead, Sums, UnitState, UnitValues, added,
+};

@@ -7,6 +7,7 @@ use futures_util::stream::BoxStream;
 
 use crate::commit::Commit;
 use crate::error::{CommitError, StoreError};
+use crate::events::{Events, GuardrailStore, RollUps};
 use crate::records::{
     ApiToken, AuditFilter, AuditRecord, Change, Document, EdgeReport, EnvironmentRecord, Head,
     IdempotencyRecord, Kind, Publication, Revision, StoredSnapshot,
@@ -118,12 +119,14 @@ pub trait Idempotency: Send + Sync {
 
 /// A whole store.
 #[async_trait]
-pub trait Store: Environments + Documents + Tokens + AuditLog + Edges + Idempotency {
+pub trait Store:
+    Environments + Documents + Tokens + AuditLog + Edges + Idempotency + Events + RollUps + GuardrailStore
+{
     /// Applies a change as a whole and durably; returns the environment's new sequence (0 when none was touched).
     ///
     /// # Errors
     /// [`CommitError::Conflict`] when `expected` is not the stored sequence, an environment to create exists already, or
-    /// a token id is taken; [`CommitError::IdempotencyTaken`] when the idempotency key has an answer. Nothing was
+    /// the id of a token or an alert is taken; [`CommitError::IdempotencyTaken`] when the idempotency key has an answer. Nothing was
     /// written then.
     async fn commit(&self, commit: Commit) -> Result<u64, CommitError>;
 

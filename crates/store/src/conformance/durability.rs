@@ -2,6 +2,9 @@
 
 use serde_json::json;
 
+use super::events::{batch, event};
+use super::guardrail::alert;
+use super::rollups::full_step;
 use super::*;
 use crate::{AuditFilter, EdgeReport};
 
@@ -32,6 +35,7 @@ async fn fill(store: &dyn Store) {
     commit.tokens = vec![TokenWrite::Create(api_token("a"))];
     commit.audit = vec![entry("experiment.create"), entry("token.create")];
     commit.idempotency = Some(answer("k", minute(0)));
+    commit.alerts = vec![alert("a")];
     store.commit(commit).await.unwrap();
     let report = EdgeReport {
         id: "edge".into(),
@@ -45,12 +49,16 @@ async fn fill(store: &dyn Store) {
         seen_at_ms: minute(0).unix_ms(),
     };
     store.edges_seen(&[report]).await.unwrap();
+    let records: Vec<_> = (0..5).map(|number| event(number, "ada")).collect();
+    store.append_events(&production(), &batch(&records)).await.unwrap();
+    store.apply_rollup(&production(), &full_step(0, 3)).await.unwrap();
 }
 
 /// Everything there is, as text to compare.
 async fn summary(store: &dyn Store) -> Vec<String> {
     let name = production();
-    vec![
+    let mut texts = rollups::summary(store).await;
+    texts.extend([
         format!("{:?}", store.environments().await.unwrap()),
         format!("{:?}", store.head(&name).await.unwrap().unwrap().keyring),
         format!("{:?}", store.documents_since(&name, 0).await.unwrap()),
@@ -61,5 +69,8 @@ async fn summary(store: &dyn Store) -> Vec<String> {
         format!("{:?}", store.audit(&AuditFilter::default(), 9).await.unwrap()),
         format!("{:?}", store.answered("tokenofada", "k").await.unwrap().unwrap().sealed_body),
         format!("{:?}", store.edges(&name).await.unwrap()),
-    ]
+        format!("{:?}", store.events_after(&name, 0, 99).await.unwrap()),
+        format!("{:?}", store.alerts(&name, 9).await.unwrap()),
+    ]);
+    texts
 }

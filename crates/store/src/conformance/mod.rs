@@ -18,7 +18,10 @@ pub mod documents;
 pub mod durability;
 pub mod edges;
 pub mod environments;
+pub mod events;
+pub mod guardrail;
 pub mod idempotency;
+pub mod rollups;
 pub mod snapshots;
 pub mod text;
 pub mod tokens;
@@ -109,6 +112,36 @@ macro_rules! conformance_story {
                 extreme_numbers_survive_and_larger_ones_are_refused,
                 a_large_document_survives,
             }
+            events {
+                they_come_back_as_they_were,
+                one_id_counts_once,
+                concurrent_batches_leave_no_gap_and_no_double,
+                environments_have_numbers_of_their_own,
+                a_batch_is_kept_as_a_whole_or_not_at_all,
+                a_large_batch_is_kept_and_read_in_pages,
+                a_units_events_come_in_order,
+                a_refused_event_is_noted_and_counted_once,
+                concurrent_notes_are_counted_once,
+            }
+            rollups {
+                a_step_is_taken_once,
+                of_concurrent_steps_one_is_taken,
+                aggregates_are_exact_to_the_last_of_128_bits,
+                sums_beyond_their_bits_are_refused,
+                the_cursor_stays_within_the_events,
+                contributions_are_replaced_and_read_both_ways,
+                health_adds_up,
+                settings_and_notes_are_written_with_their_step,
+            }
+            guardrail {
+                alarms_and_evidence_stay,
+                states_are_told_apart,
+                alerts_are_written_with_their_commit,
+                an_alert_is_taken_by_one_until_its_lease_ends,
+                a_failed_alert_is_due_again,
+                allocations_are_written_with_their_commit,
+                intervals_are_kept_over_time,
+            }
             durability {
                 another_handle_sees_everything,
                 everything_is_there_after_closing,
@@ -150,6 +183,7 @@ fn nothing() -> Commit {
         tokens: Vec::new(),
         audit: Vec::new(),
         idempotency: None,
+        alerts: Vec::new(),
     }
 }
 
@@ -174,6 +208,7 @@ fn writing(name: &Environment, expected: u64) -> Commit {
         state: None,
         documents: Vec::new(),
         snapshot: None,
+        allocations: Vec::new(),
     };
     Commit { environment: Some(environment), ..nothing() }
 }

@@ -6,19 +6,23 @@ CONTROL_LISTEN ?= 127.0.0.1:8090
 DATA_DIR       ?= .edgeseal
 
 .DEFAULT_GOAL := help
-.PHONY: help run test bench fuzz vectors fmt
+.PHONY: help run demo-guardrail test bench fuzz vectors fmt
 
 help: ## list these commands
-	@awk -F ':.*## ' '/^[a-z]+:.*## / { printf "  make %-8s %s\n", $$1, $$2 }' Makefile
+	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-14s %s\n", $$1, $$2 }' Makefile
 
 run: ## build what is missing and serve the demo (LISTEN=127.0.0.1:8080 CONTROL_LISTEN=127.0.0.1:8090 DATA_DIR=.edgeseal)
 	@cargo run --quiet --locked --package edgeseal -- serve --demo --data-dir "$(DATA_DIR)" --listen "$(LISTEN)" \
 		--control-listen "$(CONTROL_LISTEN)"
 
+demo-guardrail: ## a harmful variant is paused, and a local webhook hears of it
+	@cargo build --quiet --locked --package edgeseal --bin edgeseal --example demo_guardrail
+	@"$${CARGO_TARGET_DIR:-target}/debug/examples/demo_guardrail"
+
 test: ## install what the tests need, then run every check and suite
 	@scripts/test.sh
 
-bench: ## measure, print the figures and write bench/results.json (ONLY=edge or ONLY=control for one half)
+bench: ## measure, print the figures and write bench/results.json (ONLY=edge, control or browser for a part)
 	@cargo run --quiet --locked --release --package edgeseal-bench -- $(ONLY)
 
 fuzz: ## fuzz core's parsers for FUZZ_SECONDS (60) each

@@ -1,9 +1,15 @@
 #!/usr/bin/env bash
-# The npm packages of interop/node, exactly as locked. Does nothing when they are there already.
+# The npm packages of the workspace (sdk, examples) and of interop/node, exactly as locked. Does nothing when they are
+# there already.
 set -euo pipefail
-cd "$(dirname "$0")/../interop/node"
+cd "$(dirname "$0")/.."
 
-installed=node_modules/.installed-lock.json
-cmp -s package-lock.json "$installed" && exit 0
-npm ci --no-audit --no-fund --loglevel=error
-cp package-lock.json "$installed"
+install() {
+    local folder=$1 installed=$1/node_modules/.installed-lock.json
+    cmp -s "$folder/package-lock.json" "$installed" && return
+    npm ci --prefix "$folder" --no-audit --no-fund --loglevel=error
+    cp "$folder/package-lock.json" "$installed"
+}
+
+install .
+install interop/node

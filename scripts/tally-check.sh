@@ -11,6 +11,9 @@ main() {
     counts count_libtest 'test result: FAILED. 2 passed; 1 failed; 0 ignored; 0 measured; 0 filtered out' '2 1'
     counts count_libtest 'test result: ok. 2 passed; 0 failed;'$'\n''test result: ok. 3 passed; 0 failed;' '5 0'
     counts count_node $'ℹ tests 6\nℹ pass 3\nℹ fail 1\nℹ cancelled 2' '3 3'
+    counts count_vitest $' Test Files  1 failed | 2 passed (3)\n      Tests  3 failed | 5 passed | 1 skipped (9)\n   Errors  1 error' '5 4'
+    counts count_vitest $' Test Files  2 passed (2)\n      Tests  260 passed (260)' '260 0'
+    counts count_vitest 'No test files found, exiting with code 1' '0 0'
     counts count_pytest '=== 3 failed, 5 passed, 1 error in 1.20s ===' '5 4'
     counts count_pytest '=== no tests ran in 0.01s ===' '0 0'
 

@@ -1,10 +1,11 @@
 //! `make bench`: measures what the README promises and writes `bench/results.json`.
 //!
-//! `make bench ONLY=edge` or `ONLY=control` measures one half and leaves the figures of the other in the file.
+//! `make bench ONLY=edge`, `ONLY=control` or `ONLY=browser` measures one part and leaves the other figures in the file.
 //! Every figure stands beside its target and, where there is one, its yardstick from the same run. Nothing here passes
 //! or fails: machines are noisy, people decide.
 
 mod allocation;
+mod browser;
 mod control;
 mod experiments;
 mod http;
@@ -13,17 +14,21 @@ mod machine;
 mod process;
 mod report;
 
-use anyhow::Context as _;
+use anyhow::{Context as _, ensure};
 
 use crate::report::Report;
 
 fn main() -> anyhow::Result<()> {
     let only = std::env::args().nth(1).unwrap_or_default();
-    anyhow::ensure!(["", "edge", "control"].contains(&only.as_str()), "name 'edge', 'control', or nothing");
+    ensure!(
+        ["", "edge", "control", "browser"].contains(&only.as_str()),
+        "name 'edge', 'control', 'browser', or nothing"
+    );
+    let asked_for = |part| only.is_empty() || only == part;
     let binaries = process::Binaries::build()?;
     let mut report = Report::new(machine::describe()?);
 
-    if only != "control" {
+    if asked_for("edge") {
         report.section("in process");
         in_process(&binaries, &mut report)?;
         allocation::measure(&mut report)?;
@@ -34,8 +39,12 @@ fn main() -> anyhow::Result<()> {
         report.section("start-up");
         process::measure_start_up(&binaries, &mut report)?;
     }
-    if only != "edge" {
+    if asked_for("control") {
         control::measure(&binaries, &mut report)?;
+    }
+    if asked_for("browser") {
+        report.section("in Chromium");
+        browser::measure(&binaries, &mut report)?;
     }
 
     report.write(concat!(env!("CARGO_MANIFEST_DIR"), "/results.json"))
@@ -44,7 +53,7 @@ fn main() -> anyhow::Result<()> {
 /// The figures that `edgeseal bench` gives anyone on their own machine.
 fn in_process(binaries: &process::Binaries, report: &mut Report) -> anyhow::Result<()> {
     let output = std::process::Command::new(&binaries.edgeseal).args(["bench", "--json"]).output()?;
-    anyhow::ensure!(output.status.success(), "edgeseal bench: {}", String::from_utf8_lossy(&output.stderr));
+    ensure!(output.status.success(), "edgeseal bench: {}", String::from_utf8_lossy(&output.stderr));
     let document: serde_json::Value = serde_json::from_slice(&output.stdout)?;
     let figures = document["figures"].as_array().context("edgeseal bench --json printed no figures")?;
     for figure in figures {

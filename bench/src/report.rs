@@ -6,13 +6,14 @@ use serde_json::Value;
 use crate::machine::Machine;
 
 /// The sections in their order.
-const SECTIONS: [&str; 6] = [
+const SECTIONS: [&str; 7] = [
     "in process",
     "http, one server thread",
     "start-up",
     "a pause on its way, 20 edges",
     "5 000 experiments, 10 000 revisions",
     "1 000 edges on one control plane",
+    "in Chromium",
 ];
 
 /// Everything that one run measured.

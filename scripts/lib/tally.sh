@@ -78,6 +78,14 @@ count_node() {
     awk '/^ℹ pass / { passed = $3 } /^ℹ (fail|cancelled) / { failed += $3 } END { print passed + 0, failed + 0 }'
 }
 
+# "      Tests  3 failed | 5 passed | 1 skipped (9)"; "   Errors  1 error" is what no test caught
+count_vitest() {
+    awk '/^ *(Tests|Errors)  / { for (i = 2; i <= NF; i++) {
+                                     if ($i ~ /^passed/) passed += $(i - 1)
+                                     if ($i ~ /^(failed|errors?$)/) failed += $(i - 1) } }
+         END { print passed + 0, failed + 0 }'
+}
+
 # "3 failed, 5 passed, 1 error in 1.20s"
 count_pytest() {
     awk '/ in [0-9.]+s/ { passed = failed = 0

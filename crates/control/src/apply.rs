@@ -151,7 +151,7 @@ pub fn decide(
             "prune": prune,
         }),
     };
-    Ok(Decision { documents, keyring: None, notes: vec![note], reply: plan })
+    Ok(Decision { documents, notes: vec![note], ..Decision::nothing(plan) })
 }
 
 /// The documents of a definition, each with its place in it.

@@ -7,7 +7,7 @@ mod tokens;
 
 use std::sync::Arc;
 
-use edgeseal_store::{Actor, Kind};
+use edgeseal_store::{Actor, Kind, NewAlert};
 use serde_json::Value;
 
 use crate::answer::IdempotencyKey;
@@ -52,7 +52,7 @@ impl Context {
 }
 
 /// What is to be done. Documents that would stay as they are get no new revision; if nothing is left, nothing is
-/// committed, and the notes are dropped.
+/// committed, and notes and alerts are dropped.
 #[derive(Debug, Clone)]
 pub struct Decision<T> {
     /// Documents to write, each at most once. Each appears in the audit log by itself.
@@ -61,6 +61,8 @@ pub struct Decision<T> {
     pub keyring: Option<Keyring>,
     /// What the audit log is told besides.
     pub notes: Vec<AuditNote>,
+    /// Alerts to send, written in the same transaction.
+    pub alerts: Vec<NewAlert>,
     /// For the caller.
     pub reply: T,
 }
@@ -68,7 +70,7 @@ pub struct Decision<T> {
 impl<T> Decision<T> {
     /// Everything stays as it is.
     pub fn nothing(reply: T) -> Self {
-        Self { documents: Vec::new(), keyring: None, notes: Vec::new(), reply }
+        Self { documents: Vec::new(), keyring: None, notes: Vec::new(), alerts: Vec::new(), reply }
     }
 
     /// One document changes.

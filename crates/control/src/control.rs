@@ -8,15 +8,17 @@ use std::sync::{Arc, Mutex, PoisonError};
 use edgeseal_core::ids::Environment;
 use edgeseal_core::time::Timestamp;
 use edgeseal_store::{Announcer, Store};
-use tokio::sync::watch;
+use tokio::sync::{Notify, watch};
 
 use crate::answer::InFlight;
 use crate::config::Config;
 use crate::environment::{self, EnvironmentState};
 use crate::error::ControlError;
 use crate::hub::{Current, Slot};
+use crate::ingest::IngestCounts;
 use crate::keys::MasterKey;
-use crate::metrics::ChangeCounts;
+use crate::metrics::Counts;
+use crate::rollup::RollUpCounts;
 
 /// Most environments in one store.
 pub const MAX_ENVIRONMENTS: usize = 100;
@@ -35,6 +37,10 @@ pub struct Control {
     pub(crate) met: watch::Sender<u64>,
     pub(crate) publishes: AtomicU64,
     pub(crate) conflicts: AtomicU64,
+    /// Rings when events came in.
+    pub(crate) arrived: Notify,
+    pub(crate) ingested: IngestCounts,
+    pub(crate) rolled: RollUpCounts,
 }
 
 impl Control {
@@ -56,6 +62,9 @@ impl Control {
             met: watch::Sender::new(0),
             publishes: AtomicU64::new(0),
             conflicts: AtomicU64::new(0),
+            arrived: Notify::new(),
+            ingested: IngestCounts::default(),
+            rolled: RollUpCounts::default(),
         })
     }
 
@@ -107,10 +116,19 @@ impl Control {
         self.config.clock.now()
     }
 
-    /// What the change loop counted so far.
-    pub(crate) fn counts(&self) -> ChangeCounts {
+    /// What was counted so far besides requests.
+    pub(crate) fn counts(&self) -> Counts {
         let read = |count: &AtomicU64| count.load(Ordering::Relaxed);
-        ChangeCounts { publishes: read(&self.publishes), conflicts: read(&self.conflicts) }
+        Counts {
+            publishes: read(&self.publishes),
+            conflicts: read(&self.conflicts),
+            events_new: read(&self.ingested.new),
+            events_repeated: read(&self.ingested.repeated),
+            events_refused: read(&self.ingested.refused),
+            events_rolled_up: read(&self.rolled.events),
+            rollup_steps: read(&self.rolled.steps),
+            rollup_conflicts: read(&self.rolled.conflicts),
+        }
     }
 
     /// The environments that were met so far.

@@ -19,6 +19,7 @@ use tokio::sync::{Semaphore, watch};
 
 use crate::environment::EnvironmentState;
 use crate::keys::EdgeKeys;
+use crate::rollup::Progress;
 
 /// Most changes of one environment that wait for their turn in one process; more are refused at once.
 pub(crate) const MAX_WAITING_CHANGES: usize = 128;
@@ -45,6 +46,8 @@ pub(crate) struct Slot {
     pub(crate) waiting: Semaphore,
     /// Held while reading news.
     pub(crate) loading: tokio::sync::Mutex<()>,
+    /// Held while counting events.
+    pub(crate) rolling: tokio::sync::Mutex<Progress>,
     /// What the store said last.
     known: Mutex<Arc<EnvironmentState>>,
     /// What is handed out; never goes back, whatever the store says.
@@ -60,6 +63,7 @@ impl Slot {
             changing: tokio::sync::Mutex::default(),
             waiting: Semaphore::new(MAX_WAITING_CHANGES),
             loading: tokio::sync::Mutex::default(),
+            rolling: tokio::sync::Mutex::default(),
             known: Mutex::new(state),
             current: watch::Sender::new(Arc::clone(&serving.current)),
             serving: Mutex::new(serving),
@@ -206,9 +210,9 @@ fn sign_keyset(state: &EnvironmentState, policy: &RotationPolicy, now: Timestamp
 }
 
 /// What it says follows from the commit alone, so all control processes say the same under one epoch.
-fn sign_status(state: &EnvironmentState, now: Timestamp) -> (Arc<str>, i64) {
+pub(crate) fn status_of(state: &EnvironmentState, now: Timestamp) -> Status {
     let iat = Timestamp::from_unix_seconds(now.unix_seconds());
-    let status = Status {
+    Status {
         iss: state.name.clone(),
         ep: state.head.ep,
         cv: state.head.cv,
@@ -217,9 +221,13 @@ fn sign_status(state: &EnvironmentState, now: Timestamp) -> (Arc<str>, i64) {
         rev: state.counters.revoked.iter().cloned().collect(),
         iat,
         exp: iat.plus_seconds(STATUS_LIFE_SECONDS),
-    };
+    }
+}
+
+fn sign_status(state: &EnvironmentState, now: Timestamp) -> (Arc<str>, i64) {
+    let status = status_of(state, now);
     let token = seal(TokenKind::Status, &status.claims_json(), &state.secrets.control);
-    (Arc::from(token), iat.unix_seconds())
+    (Arc::from(token), status.iat.unix_seconds())
 }
 
 #[cfg(test)]

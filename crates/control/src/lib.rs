@@ -14,6 +14,8 @@
 //! | keys | [`keys::list`]; [`keys::rotate`], [`keys::retire`], [`keys::revoke`] as `decide` |
 //! | a whole file | [`Control::apply`], [`Control::apply_answered`] |
 //! | answer a request that may carry an idempotency key | [`Control::change_answered`] instead of [`Control::change`] |
+//! | keep events that an edge delivers | [`read_delivery`], [`Control::ingest`] |
+//! | count events now instead of in a moment | [`Control::roll_up`] |
 //! | API tokens | [`Control::change_tokens`]; [`Control::tokens_changed`] tells streams to look again |
 //! | what changed | [`diff::diff`] of two JSON forms |
 
@@ -30,6 +32,7 @@ mod environment;
 mod error;
 mod halts;
 mod hub;
+mod ingest;
 pub mod keys;
 pub mod lifecycle;
 mod metrics;
@@ -37,6 +40,8 @@ mod openapi;
 mod pagination;
 mod problem;
 mod publish;
+mod results;
+mod rollup;
 mod router;
 mod routes;
 mod server;
@@ -54,7 +59,9 @@ pub use environment::{
 };
 pub use error::{ControlError, Fault};
 pub use hub::Current;
+pub use ingest::{Ingested, read_delivery};
 pub use keys::{EdgeKeys, Keyring, KeyringError, MasterKey};
 pub use openapi::openapi_json;
+pub use rollup::RolledUp;
 pub use router::{Api, HttpSettings, api};
 pub use server::{MAX_HEADER_BYTES, serve};

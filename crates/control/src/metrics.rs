@@ -26,6 +26,10 @@ pub(crate) struct Metrics {
     pub(crate) connections: Gauge,
     publishes: Counter,
     commit_conflicts: Counter,
+    events: Family<EventLabels, Counter>,
+    events_rolled_up: Counter,
+    rollup_steps: Counter,
+    rollup_conflicts: Counter,
     config_versions: Family<ConfigLabels, Gauge>,
 }
 
@@ -41,18 +45,35 @@ struct RouteLabels {
 }
 
 #[derive(Clone, Debug, PartialEq, Eq, Hash, EncodeLabelSet)]
+struct EventLabels {
+    outcome: &'static str,
+}
+
+#[derive(Clone, Debug, PartialEq, Eq, Hash, EncodeLabelSet)]
 struct ConfigLabels {
     environment: String,
     document: &'static str,
 }
 
-/// What the change loop counts, at the moment of a scrape.
+/// What is counted besides requests, at the moment of a scrape.
 #[derive(Debug, Clone, Copy, Default)]
-pub(crate) struct ChangeCounts {
+pub(crate) struct Counts {
     /// Snapshots published by this process.
     pub(crate) publishes: u64,
     /// Commits that came too late and were decided anew.
     pub(crate) conflicts: u64,
+    /// Events that were not there before.
+    pub(crate) events_new: u64,
+    /// Events that were there already.
+    pub(crate) events_repeated: u64,
+    /// Events that do not count.
+    pub(crate) events_refused: u64,
+    /// Events that the roll-up counted.
+    pub(crate) events_rolled_up: u64,
+    /// Transactions of the roll-up.
+    pub(crate) rollup_steps: u64,
+    /// Those that came too late and were computed anew.
+    pub(crate) rollup_conflicts: u64,
 }
 
 impl Metrics {
@@ -66,6 +87,10 @@ impl Metrics {
             connections: Gauge::default(),
             publishes: Counter::default(),
             commit_conflicts: Counter::default(),
+            events: Family::default(),
+            events_rolled_up: Counter::default(),
+            rollup_steps: Counter::default(),
+            rollup_conflicts: Counter::default(),
             config_versions: Family::default(),
             registry: Registry::default(),
         };
@@ -89,6 +114,18 @@ impl Metrics {
             "commit_conflicts",
             "Changes decided anew because somebody else committed first",
             metrics.commit_conflicts.clone(),
+        );
+        registry.register("events", "Events that came in, by what became of them", metrics.events.clone());
+        registry.register(
+            "events_rolled_up",
+            "Events that this process counted",
+            metrics.events_rolled_up.clone(),
+        );
+        registry.register("rollup_steps", "Transactions of the roll-up", metrics.rollup_steps.clone());
+        registry.register(
+            "rollup_conflicts",
+            "Steps of the roll-up computed anew because another process was faster",
+            metrics.rollup_conflicts.clone(),
         );
         registry.register(
             "config_version",
@@ -131,10 +168,18 @@ impl Metrics {
     }
 
     /// Everything as OpenMetrics text.
-    pub(crate) fn exposition(&self, counts: ChangeCounts) -> String {
-        for (counter, now) in
-            [(&self.publishes, counts.publishes), (&self.commit_conflicts, counts.conflicts)]
-        {
+    pub(crate) fn exposition(&self, counts: Counts) -> String {
+        let events = |outcome| self.events.get_or_create_owned(&EventLabels { outcome });
+        for (counter, now) in [
+            (&self.publishes, counts.publishes),
+            (&self.commit_conflicts, counts.conflicts),
+            (&events("new"), counts.events_new),
+            (&events("repeated"), counts.events_repeated),
+            (&events("refused"), counts.events_refused),
+            (&self.events_rolled_up, counts.events_rolled_up),
+            (&self.rollup_steps, counts.rollup_steps),
+            (&self.rollup_conflicts, counts.rollup_conflicts),
+        ] {
             counter.inc_by(now.saturating_sub(counter.get()));
         }
         let mut text = String::new();
@@ -172,7 +217,8 @@ mod tests {
         metrics.auth_failed();
         metrics.versions("production", 7, 3, 1);
         let connected = metrics.edge_connected();
-        let text = metrics.exposition(ChangeCounts { publishes: 2, conflicts: 1 });
+        let counts = Counts { publishes: 2, conflicts: 1, events_new: 5, rollup_steps: 3, ..Counts::default() };
+        let text = metrics.exposition(counts);
         for line in [
             "edgeseal_control_http_requests_total{route=\"/api/v1/experiments/{key}\",status=\"200\"} 1",
             "edgeseal_control_auth_failures_total 1",
@@ -180,6 +226,8 @@ mod tests {
             "edgeseal_control_http_connections 0",
             "edgeseal_control_publishes_total 2",
             "edgeseal_control_commit_conflicts_total 1",
+            "edgeseal_control_events_total{outcome=\"new\"} 5",
+            "edgeseal_control_rollup_steps_total 3",
             "edgeseal_control_config_version{environment=\"production\",document=\"snapshot\"} 7",
         ] {
             assert!(text.lines().any(|found| found == line), "no line '{line}' in\n{text}");
@@ -188,7 +236,7 @@ mod tests {
             "edgeseal_control_http_request_duration_seconds_bucket{le=\"0.005\",route=\"/api/v1/experiments/{key}\"} 1"
         ));
         drop(connected);
-        let text = metrics.exposition(ChangeCounts { publishes: 2, conflicts: 1 });
+        let text = metrics.exposition(counts);
         assert!(text.contains("edgeseal_control_edges_connected 0"));
         assert!(text.contains("edgeseal_control_publishes_total 2"), "counts are taken over, not added");
     }

@@ -87,6 +87,7 @@ fn described(operation: &Operation, generator: &mut SchemaGenerator) -> Value {
             Access::Open => json!([]),
             Access::AnyToken => json!([{ "token": [] }]),
             Access::Scope(scope) => json!([{ "token": [scope.as_str()] }]),
+            Access::Optional(scope) => json!([{}, { "token": [scope.as_str()] }]),
         },
     );
     let parameters = parameters(operation);
@@ -94,8 +95,9 @@ fn described(operation: &Operation, generator: &mut SchemaGenerator) -> Value {
         set("parameters", parameters.into());
     }
     if let Some(body) = &operation.body {
-        let schema = (body.schema)(generator);
-        let media = json!({ "application/json": { "schema": schema } });
+        let schema = (body.schema)(generator).to_value();
+        let media: Map<String, Value> =
+            body.media.iter().map(|media| ((*media).to_owned(), json!({ "schema": schema }))).collect();
         set("requestBody", json!({ "required": body.required, "content": media }));
     }
     set("responses", responses(operation, generator).into());
@@ -221,7 +223,7 @@ fn meaning(status: u16) -> &'static str {
         412 => "It changed since it was read.",
         413 => "The body is too large.",
         414 => "The URL is too long.",
-        415 => "The body is not declared as JSON.",
+        415 => "The body is not declared as what it has to be, which is JSON almost everywhere.",
         422 => "The body is JSON, but not what this takes; `errors` says where.",
         428 => "`If-Match` is missing.",
         429 => "Too many requests without a valid token came from this address.",

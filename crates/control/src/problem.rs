@@ -32,7 +32,9 @@ pub(crate) enum Code {
     InvalidCursor,
     InvalidHeader,
     MalformedBody,
+    TooManyEvents,
     Unauthenticated,
+    TokenRefused,
     ScopeInsufficient,
     EnvironmentForbidden,
     PublisherNeeded,
@@ -62,7 +64,7 @@ pub(crate) enum Code {
 impl Code {
     /// Every code, in the order of their statuses.
     #[cfg(test)]
-    pub(crate) const ALL: [Self; 34] = [
+    pub(crate) const ALL: [Self; 36] = [
         Self::MalformedRequest,
         Self::MalformedPath,
         Self::MalformedQuery,
@@ -72,7 +74,9 @@ impl Code {
         Self::InvalidCursor,
         Self::InvalidHeader,
         Self::MalformedBody,
+        Self::TooManyEvents,
         Self::Unauthenticated,
+        Self::TokenRefused,
         Self::ScopeInsufficient,
         Self::EnvironmentForbidden,
         Self::PublisherNeeded,
@@ -111,7 +115,9 @@ impl Code {
             Self::InvalidCursor => "invalid_cursor",
             Self::InvalidHeader => "invalid_header",
             Self::MalformedBody => "malformed_body",
+            Self::TooManyEvents => "too_many_events",
             Self::Unauthenticated => "unauthenticated",
+            Self::TokenRefused => "token_refused",
             Self::ScopeInsufficient => "scope_insufficient",
             Self::EnvironmentForbidden => "environment_forbidden",
             Self::PublisherNeeded => "publisher_needed",
@@ -150,8 +156,9 @@ impl Code {
             | Self::InvalidParameter
             | Self::InvalidCursor
             | Self::InvalidHeader
-            | Self::MalformedBody => StatusCode::BAD_REQUEST,
-            Self::Unauthenticated => StatusCode::UNAUTHORIZED,
+            | Self::MalformedBody
+            | Self::TooManyEvents => StatusCode::BAD_REQUEST,
+            Self::Unauthenticated | Self::TokenRefused => StatusCode::UNAUTHORIZED,
             Self::ScopeInsufficient | Self::EnvironmentForbidden | Self::PublisherNeeded => {
                 StatusCode::FORBIDDEN
             }
@@ -181,6 +188,7 @@ pub(crate) struct Problem {
     code: Code,
     detail: Cow<'static, str>,
     faults: Vec<Fault>,
+    reason: Option<&'static str>,
     retry_after_seconds: Option<u64>,
 }
 
@@ -202,6 +210,10 @@ pub(crate) struct ProblemBody<'a> {
     code: &'static str,
     /// What went wrong and what to do, for people.
     detail: &'a str,
+    /// Of a refused assignment token: the code of its verification.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    #[schemars(length(max = 64))]
+    reason: Option<&'static str>,
     /// Names the request in logs and in the audit log.
     #[serde(skip_serializing_if = "Option::is_none")]
     request_id: Option<&'a str>,
@@ -224,7 +236,7 @@ struct FaultBody<'a> {
 impl Problem {
     /// `detail` is for people: the cause, and what to do.
     pub(crate) fn new(code: Code, detail: impl Into<Cow<'static, str>>) -> Self {
-        Self { code, detail: detail.into(), faults: Vec::new(), retry_after_seconds: None }
+        Self { code, detail: detail.into(), faults: Vec::new(), reason: None, retry_after_seconds: None }
     }
 
     /// A thing that does not exist, or no more.
@@ -248,6 +260,11 @@ impl Problem {
         )
     }
 
+    /// With the code of what is behind it.
+    pub(crate) fn because(self, reason: &'static str) -> Self {
+        Self { reason: Some(reason), ..self }
+    }
+
     /// To be tried again after this long, at the earliest.
     pub(crate) fn retry_after(mut self, wait: Duration) -> Self {
         self.retry_after_seconds = Some(wait.as_secs().max(1));
@@ -269,6 +286,7 @@ impl Problem {
             status: status.as_u16(),
             code: self.code.as_str(),
             detail: &self.detail,
+            reason: self.reason,
             request_id,
             errors: errors
                 .map(|fault| FaultBody { pointer: &fault.pointer, detail: &fault.detail })
@@ -280,7 +298,7 @@ impl Problem {
         let headers = response.headers_mut();
         headers.insert(CONTENT_TYPE, HeaderValue::from_static(PROBLEM_JSON));
         match self.code {
-            Code::Unauthenticated => {
+            Code::Unauthenticated | Code::TokenRefused => {
                 headers.insert(WWW_AUTHENTICATE, HeaderValue::from_static("Bearer realm=\"edgeseal\""));
             }
             Code::TooManyFailures | Code::Unavailable | Code::TooBusy | Code::Overloaded | Code::InFlight => {

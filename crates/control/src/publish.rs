@@ -13,9 +13,9 @@ use edgeseal_core::ids::{Environment, ExperimentKey};
 use edgeseal_core::sealing::{
     CLOCK_SKEW_SECONDS, KeyUse, MAX_SNAPSHOT_TOKEN_BYTES, MAX_TOKEN_BYTES, TokenKind, seal,
 };
-use edgeseal_core::snapshot::{ExperimentRecord, ExperimentState, Snapshot};
+use edgeseal_core::snapshot::{ExperimentRecord, ExperimentState, Snapshot, VariantRecord};
 use edgeseal_core::time::Timestamp;
-use edgeseal_store::{Actor, DocumentWrite, EnvironmentWrite, Head, NewSnapshot};
+use edgeseal_store::{Actor, AllocationWrite, DocumentWrite, EnvironmentWrite, Head, NewSnapshot};
 use serde_json::Value;
 
 use crate::change::DocumentChange;
@@ -136,6 +136,7 @@ pub(crate) fn plan(
         state: state_json.clone(),
         documents: changes.iter().map(document_write).collect::<Result<_, _>>()?,
         snapshot: token.map(|token| NewSnapshot { cv: snapshot.cv, token }),
+        allocations: if published { allocations(&before.snapshot, &snapshot, now) } else { Vec::new() },
     };
     let head = Head {
         sequence,
@@ -203,6 +204,7 @@ pub(crate) fn plan_new(
         state: Some(head.state.clone()),
         documents: Vec::new(),
         snapshot: Some(NewSnapshot { cv: head.cv, token: token.clone() }),
+        allocations: Vec::new(),
     };
     let state = EnvironmentState {
         name: name.clone(),
@@ -315,6 +317,27 @@ fn without_unneeded_drafts(mut snapshot: Snapshot) -> Snapshot {
         listed.retain(|key| !left_out.contains(key));
     }
     snapshot
+}
+
+/// How experiments are divided up that the next snapshot serves under a version that the one before did not serve.
+fn allocations(before: &Snapshot, next: &Snapshot, now: Timestamp) -> Vec<AllocationWrite> {
+    let served = |record: &&ExperimentRecord| record.state == ExperimentState::Running;
+    let known: BTreeSet<_> =
+        before.experiments.iter().filter(served).map(|record| (&record.key, record.xv)).collect();
+    let new = next.experiments.iter().filter(served);
+    new.filter(|record| !known.contains(&(&record.key, record.xv)))
+        .map(|record| AllocationWrite {
+            experiment: record.key.clone(),
+            xv: record.xv,
+            at: now,
+            unit_type: record.ut.clone(),
+            shares: record.variants.iter().map(|variant| (variant.key.clone(), buckets(variant))).collect(),
+        })
+        .collect()
+}
+
+fn buckets(variant: &VariantRecord) -> u32 {
+    variant.ranges.iter().fold(0, |buckets, range| buckets.saturating_add(range.len()))
 }
 
 fn seal_snapshot(snapshot: &Snapshot, secrets: &Secrets) -> Result<String, ControlError> {

@@ -18,6 +18,7 @@ use tracing::Instrument;
 
 use crate::auth::Auth;
 use crate::control::Control;
+use crate::ingest::Intake;
 use crate::metrics::Metrics;
 use crate::openapi;
 use crate::problem::{self, Problem};
@@ -68,6 +69,8 @@ pub(crate) struct Desk {
     pub(crate) metrics: Metrics,
     /// What edges reported and the store does not know yet.
     pub(crate) reports: Reports,
+    /// Places and memory for batches of events.
+    pub(crate) intake: Intake,
     /// The OpenAPI document.
     pub(crate) document: Bytes,
     /// Places for streams.
@@ -90,6 +93,7 @@ pub fn api(control: Arc<Control>, settings: HttpSettings) -> Api {
         auth: Auth::new(settings.auth_failures_per_minute),
         metrics: Metrics::new(),
         reports: Reports::default(),
+        intake: Intake::new(),
         document: openapi::openapi_json().into(),
         streams: Arc::new(Semaphore::new(settings.max_streams)),
         closing: watch::Sender::new(false),
@@ -144,7 +148,7 @@ fn endpoint(operation: Operation) -> MethodRouter<Arc<Desk>> {
         let operation = Arc::clone(&operation);
         async move {
             let answered = match &operation.handler {
-                Handler::Open(handler) => match call::open(&operation, desk, &request) {
+                Handler::Open(handler) => match call::open(&operation, desk, request) {
                     Ok(call) => handler(call).await,
                     Err(refusal) => Err(refusal),
                 },

@@ -1,5 +1,6 @@
 //! Helpers for this crate's tests.
 
+mod memory_events;
 mod memory_store;
 
 use std::sync::Arc;

@@ -103,6 +103,14 @@ pub(crate) enum Command {
     /// Ask a running edge for many units and look for leaks and a bad distribution
     #[command(after_help = EXIT_CODES_HELP)]
     LeakTest(commands::leak_test::LeakTestArgs),
+    /// Show what an experiment shows: effects with intervals, guardrails, and whether to ship
+    #[command(after_help = EXIT_CODES_HELP)]
+    Results(commands::results::ResultsArgs),
+    /// Simulate experiments: how often harmless ones are paused, and how soon harmful ones
+    #[command(after_help = EXIT_CODES_HELP)]
+    Simulate(commands::simulate::SimulateArgs),
+    /// Plan an experiment: how many units, which effect, how long, and how soon guardrails notice harm
+    Power(commands::power::PowerArgs),
     /// Measure evaluation, signing and verification on this machine
     Bench(commands::bench::BenchArgs),
     /// Print a completion script for a shell

@@ -9,6 +9,7 @@
 //! | `keyset.jwt`, `snapshot.jwt`, `status.jwt` | what the edge took over last; `*.previous.jwt` are the ones before |
 //! | `edge-keys` | what the edge signs with, encrypted under the master key |
 //! | `edge-id` | tells this edge from others in the control plane's list |
+//! | `events/<environment>/` | events that the control plane does not have yet |
 //! | `serve.lock` | held while a process works on the directory |
 
 use std::fs::{self, DirBuilder, File, OpenOptions, TryLockError};
@@ -33,6 +34,7 @@ pub(crate) mod file {
     pub(crate) const ROOT: &str = StateFile::Root.name();
     pub(crate) const KEYSET: &str = StateFile::Keyset.name();
     pub(crate) const SNAPSHOT: &str = StateFile::Snapshot.name();
+    pub(crate) const EVENTS: &str = "events";
     pub(crate) const SERVE_LOCK: &str = "serve.lock";
 }
 

@@ -12,6 +12,8 @@ mod databases;
 mod edge_state;
 mod exit;
 mod experiments_file;
+mod fraction;
+mod guardrail;
 mod http_client;
 mod login_file;
 mod master_key;
@@ -79,6 +81,9 @@ fn run(cli: Cli) -> Outcome {
         Command::Schema => commands::schema::run(output),
         Command::Codegen(command) => commands::codegen::run(&command, output),
         Command::LeakTest(args) => commands::leak_test::run(&args, output),
+        Command::Results(args) => commands::results::run(&args, output),
+        Command::Simulate(args) => commands::simulate::run(&args, output),
+        Command::Power(args) => commands::power::run(&args, output),
         Command::Bench(args) => commands::bench::run(&args, output),
         Command::Completions(args) => commands::completions::run(&args, output),
         Command::Docs(command) => commands::docs::run(&command, output),

@@ -20,6 +20,7 @@ use zeroize::Zeroizing;
 use crate::clock;
 use crate::databases;
 use crate::exit::{Failure, OrExit, Outcome};
+use crate::guardrail::{self, GuardrailArgs, Watching};
 
 /// Longest keyset lifetime, in seconds: what verifiers accept.
 const MAX_KEYSET_LIFETIME_SECONDS: i64 = edgeseal_core::sealing::MAX_KEYSET_LIFE_SECONDS;
@@ -37,12 +38,19 @@ pub(crate) struct PlaneArgs {
     #[arg(long, value_name = "MS", default_value_t = 1_000, env = "EDGESEAL_POLL_INTERVAL_MS",
           value_parser = clap::value_parser!(u64).range(10..=60_000), hide = true)]
     poll_interval_ms: u64,
+    #[command(flatten)]
+    guardrail: GuardrailArgs,
 }
 
 impl PlaneArgs {
     /// How often to look for changes.
     pub(crate) fn poll_interval(&self) -> Duration {
         Duration::from_millis(self.poll_interval_ms)
+    }
+
+    /// What the guardrail needs; read it before anything is opened.
+    pub(crate) fn guardrail(&self) -> Outcome<guardrail::Settings> {
+        self.guardrail.settings()
     }
 
     fn config(&self) -> Config {
@@ -61,6 +69,7 @@ pub(crate) struct Plane {
     stop: watch::Sender<bool>,
     server: JoinHandle<()>,
     background: JoinHandle<()>,
+    watching: Watching,
 }
 
 /// Puts a control plane together.
@@ -119,8 +128,12 @@ pub(crate) fn write_secret(path: &Path, secret: &str) -> std::io::Result<()> {
 }
 
 impl Plane {
-    /// Listens, serves the API and does the background work.
-    pub(crate) async fn start(control: Arc<Control>, listen: SocketAddr) -> Outcome<Self> {
+    /// Listens, serves the API, does the background work and watches experiments.
+    pub(crate) async fn start(
+        control: Arc<Control>,
+        listen: SocketAddr,
+        guardrail: guardrail::Settings,
+    ) -> Outcome<Self> {
         let listener = TcpListener::bind(listen).await.map_err(|error| {
             Failure::unreachable(format_args!(
                 "cannot listen on {listen}: {error}; free the address or choose another one for the control plane"
@@ -137,7 +150,8 @@ impl Plane {
             .await;
         });
         let background = tokio::spawn(Arc::clone(&control).run());
-        Ok(Self { control, address, stop, server, background })
+        let watching = Watching::start(&control, guardrail)?;
+        Ok(Self { control, address, stop, server, background, watching })
     }
 
     /// Where the API is.
@@ -150,6 +164,7 @@ impl Plane {
         self.stop.send_replace(true);
         // A panic was already reported by its task.
         let _panicked = self.server.await;
+        self.watching.stop();
         self.background.abort();
         self.control.store().close().await;
     }

@@ -199,11 +199,10 @@ impl EnvironmentWrite {
 
     fn check_documents(&self) -> Result<(), StoreError> {
         let mut seen = BTreeSet::new();
-        match self.documents.iter().find(|document| !seen.insert((document.kind, &*document.key))) {
-            Some(twice) => {
-                return Err(refused(format!("{} '{}' is written twice", twice.kind.as_str(), twice.key)));
-            }
-            None => {}
+        if let Some(twice) =
+            self.documents.iter().find(|document| !seen.insert((document.kind, &*document.key)))
+        {
+            return Err(refused(format!("{} '{}' is written twice", twice.kind.as_str(), twice.key)));
         }
         let mut seen = BTreeSet::new();
         match self.allocations.iter().find(|allocation| !seen.insert((&allocation.experiment, allocation.xv)))

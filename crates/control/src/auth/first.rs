@@ -81,6 +81,7 @@ async fn keep(
         tokens: vec![TokenWrite::Create(token)],
         audit: vec![entry],
         idempotency: None,
+        alerts: Vec::new(),
     };
     store.commit(commit).await.map(drop)
 }

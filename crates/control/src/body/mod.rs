@@ -18,19 +18,24 @@ use serde_path_to_error::Segment;
 use self::strict::Strict;
 use crate::problem::{Code, Problem};
 
+/// What most bodies are.
+pub(crate) const JSON_MEDIA: &str = "application/json";
 /// Deepest nesting of a JSON body.
 pub(crate) const MAX_BODY_DEPTH: usize = 64;
 
-/// Refuses everything but `application/json`, with parameters (`charset`) or without.
-pub(crate) fn check_media_type(headers: &HeaderMap) -> Result<(), Problem> {
+/// Refuses everything but these media types, with parameters (`charset`) or without.
+pub(crate) fn check_media_type(headers: &HeaderMap, known: &[&str]) -> Result<(), Problem> {
     let mut fields = headers.get_all(CONTENT_TYPE).iter();
     if let (Some(field), None) = (fields.next(), fields.next()) {
-        let media_type = field.as_bytes().split(|&byte| byte == b';').next().unwrap_or_default();
-        if media_type.trim_ascii().eq_ignore_ascii_case(b"application/json") {
+        let media_type = field.as_bytes().split(|&byte| byte == b';').next().unwrap_or_default().trim_ascii();
+        if known.iter().any(|known| media_type.eq_ignore_ascii_case(known.as_bytes())) {
             return Ok(());
         }
     }
-    let detail = "the body must be JSON; send 'content-type: application/json'";
+    let detail = match known {
+        [JSON_MEDIA] => "the body must be JSON; send 'content-type: application/json'".to_owned(),
+        known => format!("send 'content-type: {}'", known.join("' or '")),
+    };
     Err(Problem::new(Code::UnsupportedMediaType, detail))
 }
 
@@ -136,7 +141,7 @@ mod tests {
             for value in values {
                 headers.append(CONTENT_TYPE, HeaderValue::from_static(value));
             }
-            check_media_type(&headers).is_ok()
+            check_media_type(&headers, &[JSON_MEDIA]).is_ok()
         };
         assert!(check(&["application/json"]));
         assert!(check(&["Application/JSON; charset=utf-8"]));

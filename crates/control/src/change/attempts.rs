@@ -114,7 +114,7 @@ impl Control {
         for attempt in 0..MAX_COMMIT_ATTEMPTS {
             let before = self.refreshed(environment).await?.known();
             let now = self.now();
-            let Decision { documents, keyring, notes, reply } = decide(&before, now)?;
+            let Decision { documents, keyring, notes, alerts, reply } = decide(&before, now)?;
             let changed: Vec<_> = documents.iter().map(|it| (it.kind, it.key.clone())).collect();
             let wanted = Wanted { documents, keyring, housekeeping };
             let planned = self.plan(&before, wanted, context, now).await?;
@@ -142,6 +142,7 @@ impl Control {
                 return Ok(Outcome::Changed(changed, answer));
             }
             let mut commit = self.commit_of(context, Some(write), now);
+            commit.alerts = alerts;
             commit.audit = audit(environment, context, written, notes, &changed, now);
             commit.idempotency = match answer.as_ref().filter(|_| keeps) {
                 Some(answer) => self.kept(context, answer, now)?,
@@ -201,6 +202,7 @@ impl Control {
             tokens: Vec::new(),
             audit: Vec::new(),
             idempotency: None,
+            alerts: Vec::new(),
         }
     }
 }

@@ -4,6 +4,7 @@ use std::collections::BTreeSet;
 use std::sync::Arc;
 use std::time::Duration;
 
+use edgeseal_core::events::MAX_PAST_MS;
 use edgeseal_core::ids::Environment;
 use edgeseal_store::Change;
 use futures_util::StreamExt;
@@ -25,6 +26,8 @@ const HOUSEKEEPING_INTERVAL: Duration = Duration::from_secs(10);
 const SWEEP_INTERVAL: Duration = Duration::from_secs(3_600);
 /// How long an edge that went silent is listed, in seconds: one day.
 const EDGE_MEMORY_SECONDS: i64 = 24 * 3_600;
+/// How long notes of refused events are kept, in seconds: as long as an event may be late.
+const NOTE_MEMORY_SECONDS: i64 = MAX_PAST_MS / 1_000;
 /// How long news wait for a change that is under way in this process.
 const OWN_CHANGE_PATIENCE: Duration = Duration::from_millis(50);
 /// Pause before listening to the store again.
@@ -32,7 +35,7 @@ const LISTEN_PAUSE: Duration = Duration::from_secs(1);
 
 impl Control {
     /// Background work until dropped: status documents every 10 seconds and keysets at half of their life, whatever the
-    /// store does; news from the store by hints and by polling; announcements; sweeping old answers and edges.
+    /// store does; news from the store by hints and by polling; announcements; counting events; sweeping what is old.
     pub async fn run(self: Arc<Self>) {
         // Apart from each other, so that a store that hangs keeps nobody from signing.
         tokio::join!(
@@ -41,6 +44,8 @@ impl Control {
             self.poll(),
             self.announce_all(),
             self.keep_house(),
+            self.keep_rolling_up(),
+            self.keep_results(),
             self.sweep()
         );
     }
@@ -160,8 +165,9 @@ impl Control {
             let now = self.now();
             let answers = self.store.forget_answers(now.plus_seconds(-ANSWER_LIFE_SECONDS)).await;
             let edges = self.store.forget_edges(now.plus_seconds(-EDGE_MEMORY_SECONDS)).await;
-            if let Err(error) = answers.and(edges) {
-                tracing::warn!(%error, "old answers and edges were not swept; it is tried again in an hour");
+            let notes = self.store.forget_quarantine(now.plus_seconds(-NOTE_MEMORY_SECONDS).unix_ms()).await;
+            if let Err(error) = answers.and(edges).and(notes) {
+                tracing::warn!(%error, "what is old was not swept; it is tried again in an hour");
             }
         }
     }

@@ -95,5 +95,5 @@ fn decided(action: &'static str, keyring: Keyring, step: Step, asked: Value) -> 
         detail.extend(asked);
     }
     let note = AuditNote { action: action.to_owned(), kind: Some("key".to_owned()), key, detail };
-    Decision { documents: Vec::new(), keyring: Some(keyring), notes: vec![note], reply: step }
+    Decision { keyring: Some(keyring), notes: vec![note], ..Decision::nothing(step) }
 }

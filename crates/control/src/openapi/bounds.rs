@@ -2,7 +2,8 @@
 
 use edgeseal_core::audience::MAX_GROUP_VALUES;
 use edgeseal_core::definition::{
-    MAX_EXPERIMENT_METRICS, MAX_LABEL_BYTES, MAX_METRIC_WINDOW_HOURS, MAX_METRICS, MAX_TAGS, MAX_TEXT_BYTES,
+    MAX_EXPERIMENT_METRICS, MAX_LABEL_BYTES, MAX_METRIC_WINDOW_HOURS, MAX_METRICS, MAX_MINIMUM_DAYS,
+    MAX_PLANNED_UNITS, MAX_TAGS, MAX_TEXT_BYTES,
 };
 use edgeseal_core::ids::{MAX_KEY_BYTES, MAX_NAME_BYTES, MAX_UNIT_ID_BYTES};
 use edgeseal_core::snapshot::{
@@ -53,6 +54,7 @@ fn bounds() -> Vec<(String, Value)> {
         "ExperimentMetrics/properties/primary",
         "ExperimentMetrics/properties/secondary/items",
         "ExperimentMetrics/properties/guardrails/items",
+        "AnalysisSettings/properties/control",
     ] {
         all.push((place.to_owned(), key()));
     }
@@ -94,6 +96,13 @@ fn bounds() -> Vec<(String, Value)> {
         ),
         ("ExperimentMetrics/properties/secondary", items(MAX_EXPERIMENT_METRICS)),
         ("ExperimentMetrics/properties/guardrails", items(MAX_EXPERIMENT_METRICS)),
+        ("AnalysisSettings/properties/planned_units", json!({ "minimum": 1, "maximum": MAX_PLANNED_UNITS })),
+        ("AnalysisSettings/properties/minimum_days", json!({ "maximum": MAX_MINIMUM_DAYS })),
+        ("AnalysisSettings/properties/guardrail_units", json!({ "minimum": 1, "maximum": MAX_PLANNED_UNITS })),
+        (
+            "AnalysisSettings/properties/margins",
+            json!({ "maxProperties": MAX_EXPERIMENT_METRICS, "propertyNames": key() }),
+        ),
         ("Definition/properties/environment", name()),
         ("Definition/properties/experiments", items(MAX_EXPERIMENTS)),
         ("Definition/properties/layers", items(MAX_COLLECTIONS)),

@@ -262,3 +262,33 @@ fn a_status_document_that_clients_would_refuse_is_refused_here() {
     counters.halted = (0..1_600).map(key).collect();
     assert!(matches!(check_status_size(&counters), Err(ControlError::TooLarge { .. })));
 }
+
+/// Experiment, epoch, and the buckets of its variants.
+fn allocated(planned: &Planned) -> Vec<(&str, u64, Vec<u32>)> {
+    let told = |it: &'_ AllocationWrite| it.shares.iter().map(|(_, buckets)| *buckets).collect();
+    planned.write.allocations.iter().map(|it| (it.experiment.as_str(), it.xv, told(it))).collect()
+}
+
+#[test]
+fn what_is_served_for_the_first_time_is_written_down_as_it_is_divided_up() {
+    let weights = |key: &str, state: &str, a: u32| {
+        put(read(json!({
+            "key": key, "state": state, "unit_type": "device",
+            "variants": [{ "key": "a", "weight": a }, { "key": "b", "weight": 3 }],
+        })))
+    };
+    let drafted = planned(&empty(), vec![weights("e", "draft", 1)]);
+    assert_eq!(allocated(&drafted), []);
+    let running = planned(&drafted.after, vec![weights("e", "running", 1), weights("f", "running", 3)]);
+    let (quarter, half) = (vec![250_000, 750_000], vec![500_000, 500_000]);
+    assert_eq!(allocated(&running), [("e", 1, quarter.clone()), ("f", 1, half.clone())]);
+    assert_eq!(running.write.allocations[0].unit_type.as_str(), "device");
+    assert_eq!(running.write.allocations[0].at, at(10));
+    let paused = planned(&running.after, vec![weights("e", "paused", 1)]);
+    assert_eq!(allocated(&paused), []);
+    // What goes on after a pause is an epoch of its own.
+    let resumed = planned(&paused.after, vec![weights("e", "running", 1)]);
+    assert_eq!(allocated(&resumed), [("e", 2, quarter)]);
+    let even = planned(&resumed.after, vec![weights("e", "running", 3)]);
+    assert_eq!(allocated(&even), [("e", 3, half)]);
+}

@@ -1,20 +1,21 @@
 //! A request that was let in, and the gate that lets it in.
 
-use std::net::SocketAddr;
+use std::net::{IpAddr, SocketAddr};
 use std::sync::{Arc, Mutex, PoisonError};
 
 use axum::body::Body;
 use axum::extract::{ConnectInfo, FromRequestParts, Path};
 use axum::response::{IntoResponse, Response};
+use bytes::Bytes;
 use edgeseal_core::ids::Environment;
-use http::header::{ETAG, IF_MATCH, LOCATION};
+use http::header::{AUTHORIZATION, ETAG, IF_MATCH, LOCATION};
 use http::request::Parts;
 use http::{HeaderMap, HeaderValue, Request, StatusCode};
 use serde::Serialize;
 use serde::de::DeserializeOwned;
 use sha2::{Digest, Sha256};
 
-use super::operation::{Access, BodySpec, Operation, Reach};
+use super::operation::{Access, BodySpec, JSON, Operation, Reach};
 use super::query::Query;
 use crate::answer::{Answer, IdempotencyKey};
 use crate::auth::{Caller, Scope};
@@ -33,6 +34,13 @@ pub(crate) const MAX_IDEMPOTENCY_KEY_CHARS: usize = 128;
 pub(crate) struct OpenCall {
     /// What the whole API shares.
     pub(crate) desk: Arc<Desk>,
+    /// Its parameters.
+    pub(crate) query: Query,
+    pub(crate) headers: HeaderMap,
+    address: Option<IpAddr>,
+    body_spec: Option<BodySpec>,
+    /// Never locked: see [`Call`].
+    body: Mutex<Body>,
 }
 
 /// A request whose caller may make it.
@@ -59,11 +67,61 @@ pub(crate) struct Call {
 pub(crate) fn open(
     operation: &Operation,
     desk: Arc<Desk>,
-    request: &Request<Body>,
+    request: Request<Body>,
 ) -> Result<OpenCall, Problem> {
-    check_length(request.uri())?;
-    Query::parse(request.uri().query(), &operation.query)?;
-    Ok(OpenCall { desk })
+    let (parts, body) = request.into_parts();
+    check_length(&parts.uri)?;
+    let query = Query::parse(parts.uri.query(), &operation.query)?;
+    Ok(OpenCall {
+        desk,
+        query,
+        address: address(&parts),
+        headers: parts.headers,
+        body_spec: operation.body.clone(),
+        body: Mutex::new(body),
+    })
+}
+
+fn address(parts: &Parts) -> Option<IpAddr> {
+    parts.extensions.get::<ConnectInfo<SocketAddr>>().map(|info| info.0.ip())
+}
+
+impl OpenCall {
+    /// The holder of the token that came along and has this scope; `None` when none came.
+    pub(crate) async fn caller(&self, needed: Scope) -> Result<Option<Caller>, Problem> {
+        if !self.headers.contains_key(AUTHORIZATION) {
+            return Ok(None);
+        }
+        let caller = self.desk.auth.authenticate(&self.desk, &self.headers, self.address).await?;
+        check_scope(&caller, needed)?;
+        Ok(Some(caller))
+    }
+
+    /// The body, of a media type that the operation takes.
+    pub(crate) async fn bytes(&mut self) -> Result<Bytes, Problem> {
+        let body = std::mem::take(self.body.get_mut().unwrap_or_else(PoisonError::into_inner));
+        read_body(&self.desk, self.body_spec.as_ref(), &self.headers, body).await
+    }
+}
+
+/// Reads a body that has to be of a media type that the operation takes.
+async fn read_body(
+    desk: &Desk,
+    spec: Option<&BodySpec>,
+    headers: &HeaderMap,
+    body: Body,
+) -> Result<Bytes, Problem> {
+    body::check_media_type(headers, spec.map(|spec| spec.media).unwrap_or_default())?;
+    let limit = spec.map_or(0, |spec| spec.max_bytes);
+    body::read(headers, body, limit, desk.settings.body_read_timeout).await
+}
+
+fn check_scope(caller: &Caller, needed: Scope) -> Result<(), Problem> {
+    if caller.scope.allows(needed) {
+        return Ok(());
+    }
+    let detail = format!("this takes a token of scope '{needed}', and this one has '{}'", caller.scope);
+    Err(Problem::new(Code::ScopeInsufficient, detail))
 }
 
 /// Lets a request in: who calls, whether they may, what about. The body is read later, by whoever needs it, so that
@@ -75,13 +133,9 @@ pub(crate) async fn admit(
 ) -> Result<Call, Problem> {
     let (mut parts, body) = request.into_parts();
     check_length(&parts.uri)?;
-    let address = parts.extensions.get::<ConnectInfo<SocketAddr>>().map(|info| info.0.ip());
-    let caller = desk.auth.authenticate(&desk, &parts.headers, address).await?;
-    if let Access::Scope(needed) = operation.access
-        && !caller.scope.allows(needed)
-    {
-        let detail = format!("this takes a token of scope '{needed}', and this one has '{}'", caller.scope);
-        return Err(Problem::new(Code::ScopeInsufficient, detail));
+    let caller = desk.auth.authenticate(&desk, &parts.headers, address(&parts)).await?;
+    if let Access::Scope(needed) = operation.access {
+        check_scope(&caller, needed)?;
     }
     let query = Query::parse(parts.uri.query(), &operation.query)?;
     let path = path_parameters(&mut parts).await?;
@@ -184,8 +238,14 @@ impl Call {
     /// The body, which has to be JSON of the form of `T`.
     pub(crate) async fn json<T: DeserializeOwned>(&mut self) -> Result<T, Problem> {
         let bytes = self.read().await?;
-        body::check_media_type(&self.headers)?;
+        body::check_media_type(&self.headers, JSON)?;
         body::parse(&bytes)
+    }
+
+    /// The body as it is, of a media type that the operation takes.
+    pub(crate) async fn bytes(&mut self) -> Result<Bytes, Problem> {
+        let body = std::mem::take(self.body.get_mut().unwrap_or_else(PoisonError::into_inner));
+        read_body(&self.desk, self.body_spec.as_ref(), &self.headers, body).await
     }
 
     /// The body, or the default where there is none.
@@ -194,11 +254,11 @@ impl Call {
         if bytes.is_empty() {
             return Ok(T::default());
         }
-        body::check_media_type(&self.headers)?;
+        body::check_media_type(&self.headers, JSON)?;
         body::parse(&bytes)
     }
 
-    async fn read(&mut self) -> Result<bytes::Bytes, Problem> {
+    async fn read(&mut self) -> Result<Bytes, Problem> {
         let limit = self.body_spec.as_ref().map_or(0, |spec| spec.max_bytes);
         let body = std::mem::take(self.body.get_mut().unwrap_or_else(PoisonError::into_inner));
         let bytes = body::read(&self.headers, body, limit, self.desk.settings.body_read_timeout).await?;

@@ -6,6 +6,7 @@ pub(crate) mod call;
 mod documents;
 mod edges;
 mod environments;
+mod events;
 mod experiments;
 mod feed;
 mod health;
@@ -13,6 +14,7 @@ mod keys;
 mod operation;
 mod parameter;
 mod query;
+mod results;
 mod stream;
 #[cfg(test)]
 pub(crate) mod testing;
@@ -26,7 +28,7 @@ pub(crate) use operation::{Access, Handler, Operation, Presence, Reply};
 pub(crate) use parameter::{KEY_PATTERN, NAME_PATTERN, Parameter};
 
 /// Groups of operations in the document.
-pub(crate) const TAGS: [(&str, &str); 9] = [
+pub(crate) const TAGS: [(&str, &str); 10] = [
     ("experiments", "A/B tests and flags, and their life."),
     ("definitions", "Layers, holdouts, groups and metrics that experiments refer to."),
     ("apply", "A whole experiments file at once."),
@@ -34,6 +36,7 @@ pub(crate) const TAGS: [(&str, &str); 9] = [
     ("keys", "Signing keys and HMAC secrets, and their rotation."),
     ("tokens", "API tokens."),
     ("edges", "Edges, and what they are handed."),
+    ("events", "What clients, servers and edges report, and what does not count of it."),
     ("audit", "Who did what, in a chain of hashes."),
     ("process", "This process, for whoever watches it."),
 ];
@@ -46,6 +49,7 @@ pub(crate) fn all() -> Vec<Operation> {
         environments::operations(),
         experiments::operations(),
         transitions::operations(),
+        results::operations(),
         documents::operations::<documents::Layer>(),
         documents::operations::<documents::Holdout>(),
         documents::operations::<documents::Group>(),
@@ -54,6 +58,7 @@ pub(crate) fn all() -> Vec<Operation> {
         keys::operations(),
         tokens::operations(),
         edges::operations(),
+        events::operations(),
         feed::operations(),
         stream::operations(),
         audit::operations(),

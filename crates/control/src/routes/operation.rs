@@ -14,6 +14,7 @@ use schemars::{JsonSchema, Schema, SchemaGenerator};
 use super::call::{Call, OpenCall};
 use super::parameter::Parameter;
 use crate::auth::Scope;
+use crate::body::JSON_MEDIA;
 use crate::problem::Problem;
 
 /// Base of every route but the ones for machines that watch this process.
@@ -29,6 +30,8 @@ pub(crate) enum Access {
     AnyToken,
     /// Tokens of this scope, and of those that contain it.
     Scope(Scope),
+    /// Anybody whom the body vouches for, or without that, tokens of this scope.
+    Optional(Scope),
 }
 
 /// What an operation reaches, which decides where a token that is bound to one environment is good.
@@ -56,9 +59,14 @@ pub(crate) fn schema_of<T: JsonSchema>(generator: &mut SchemaGenerator) -> Schem
     generator.subschema_for::<T>()
 }
 
+/// What a body is, where nothing else is said.
+pub(crate) const JSON: &[&str] = &[JSON_MEDIA];
+
 /// What a request carries in its body.
 #[derive(Clone)]
 pub(crate) struct BodySpec {
+    /// The media types that are taken.
+    pub(crate) media: &'static [&'static str],
     pub(crate) schema: MakeSchema,
     pub(crate) required: bool,
     pub(crate) max_bytes: usize,
@@ -216,14 +224,22 @@ impl Operation {
 
     /// A body that has to be there.
     pub(crate) fn takes<T: JsonSchema>(self) -> Self {
-        let body = BodySpec { schema: schema_of::<T>, required: true, max_bytes: MAX_BODY_BYTES };
+        let body = BodySpec { media: JSON, schema: schema_of::<T>, required: true, max_bytes: MAX_BODY_BYTES };
         Self { body: Some(body), ..self }
     }
 
     /// A body that may be left away.
     pub(crate) fn may_take<T: JsonSchema>(self) -> Self {
-        let body = BodySpec { schema: schema_of::<T>, required: false, max_bytes: MAX_BODY_BYTES };
+        let body = BodySpec { media: JSON, schema: schema_of::<T>, required: false, max_bytes: MAX_BODY_BYTES };
         Self { body: Some(body), ..self }
+    }
+
+    /// A body of other media types.
+    pub(crate) fn in_media(mut self, media: &'static [&'static str]) -> Self {
+        if let Some(body) = &mut self.body {
+            body.media = media;
+        }
+        self
     }
 
     /// With another bound on the body.
@@ -308,7 +324,7 @@ impl Operation {
         Answer: Future<Output = Result<Response, Problem>> + Send + 'static,
     {
         let handler = Handler::Open(Arc::new(move |call| Box::pin(handler(call))));
-        Self { access: Access::Open, handler, ..self }
+        Self { handler, ..self }
     }
 
     /// Every status that it may answer with when it refuses.
@@ -318,7 +334,7 @@ impl Operation {
         if self.access != Access::Open {
             statuses.extend([401, 429, 500, 503]);
         }
-        if matches!(self.access, Access::Scope(_)) {
+        if matches!(self.access, Access::Scope(_) | Access::Optional(_)) {
             statuses.push(403);
         }
         if matches!(self.reach, Reach::Environment | Reach::PathEnvironment | Reach::BodyEnvironment) {

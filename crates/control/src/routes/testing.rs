@@ -148,6 +148,7 @@ impl Client {
             tokens: vec![TokenWrite::Create(token)],
             audit: Vec::new(),
             idempotency: None,
+            alerts: Vec::new(),
         };
         self.world.store.commit(commit).await.unwrap();
         self.tokens.insert(name.to_owned(), text.to_string());

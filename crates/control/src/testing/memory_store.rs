@@ -9,7 +9,7 @@ use edgeseal_core::ids::Environment;
 use edgeseal_core::time::Timestamp;
 use edgeseal_store::audit::{GENESIS, link};
 use edgeseal_store::{
-    ApiToken, AuditFilter, AuditLog, AuditRecord, Change, Commit, CommitError, Document, Documents,
+    Alert, Allocation, AllocationWrite, ApiToken, AuditFilter, AuditLog, AuditRecord, Change, Commit, CommitError, Document, Documents,
     EdgeReport, Edges, EnvironmentRecord, Environments, Head, Idempotency, IdempotencyRecord, Kind,
     Publication, Revision, Store, StoreError, StoredSnapshot, TokenWrite, Tokens,
 };
@@ -17,6 +17,8 @@ use futures_util::StreamExt;
 use futures_util::stream::BoxStream;
 use serde_json::Value;
 use tokio::sync::broadcast;
+
+use super::memory_events::EventData;
 
 /// A store in memory.
 pub(crate) struct MemoryStore {
@@ -31,15 +33,16 @@ pub(crate) struct MemoryStore {
 }
 
 #[derive(Default)]
-struct Inner {
-    environments: BTreeMap<Environment, Stored>,
+pub(super) struct Inner {
+    pub(super) environments: BTreeMap<Environment, Stored>,
     tokens: BTreeMap<String, ApiToken>,
     audit: Vec<AuditRecord>,
     answers: BTreeMap<(String, String), IdempotencyRecord>,
     edges: BTreeMap<String, EdgeReport>,
+    pub(super) events: EventData,
 }
 
-struct Stored {
+pub(super) struct Stored {
     created_at: Timestamp,
     head: Head,
     documents: BTreeMap<(Kind, String), Document>,
@@ -59,7 +62,7 @@ impl MemoryStore {
         })
     }
 
-    fn lock(&self) -> Result<std::sync::MutexGuard<'_, Inner>, StoreError> {
+    pub(super) fn lock(&self) -> Result<std::sync::MutexGuard<'_, Inner>, StoreError> {
         if self.is_down.load(Ordering::SeqCst) {
             return Err(lost());
         }
@@ -267,7 +270,7 @@ impl Store for MemoryStore {
 impl MemoryStore {
     fn apply(&self, commit: Commit) -> Result<u64, CommitError> {
         let mut inner = self.lock()?;
-        let Commit { actor, at, environment, tokens, audit, idempotency } = commit;
+        let Commit { actor, at, environment, tokens, audit, idempotency, alerts } = commit;
         if let Some(record) = &idempotency
             && inner.answers.contains_key(&(record.token_id.clone(), record.key.clone()))
         {
@@ -286,11 +289,19 @@ impl MemoryStore {
         if tokens.iter().any(taken) {
             return Err(CommitError::Conflict);
         }
+        if alerts.iter().any(|new| inner.events.alerts.iter().any(|known| known.alert.id == new.id)) {
+            return Err(CommitError::Conflict);
+        }
         let mut hints = Vec::new();
         let mut sequence = 0;
         if let Some(write) = environment {
             sequence = write.expected.unwrap_or(0) + 1;
             let name = write.name.clone();
+            for AllocationWrite { experiment, xv, at, unit_type, shares } in write.allocations {
+                let new = Allocation { xv, at_ms: at.unix_ms(), unit_type, shares };
+                let known = inner.events.stream(&name).allocations.entry((experiment, xv)).or_insert(new.clone());
+                *known = Allocation { at_ms: known.at_ms, ..new };
+            }
             hints.push(Change::Environment { environment: name.clone(), sequence });
             let stored = inner.environments.entry(name).or_insert_with(|| Stored {
                 created_at: at,
@@ -354,6 +365,16 @@ impl MemoryStore {
                     }
                 }
             }
+        }
+        for alert in alerts {
+            inner.events.alerts.push(Alert {
+                alert,
+                at_ms: at.unix_ms(),
+                attempts: 0,
+                next_at_ms: Some(at.unix_ms()),
+                delivered_at_ms: None,
+                error: None,
+            });
         }
         for entry in audit {
             let newest = inner.audit.last().map_or(GENESIS, |record| (record.number, record.hash));

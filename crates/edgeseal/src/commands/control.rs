@@ -55,6 +55,7 @@ pub(crate) fn run(args: &ControlArgs, output: Output) -> Outcome {
 
 async fn control(args: &ControlArgs, output: Output) -> Outcome {
     let mut stop = Stop::listen()?;
+    let guardrail = args.plane.guardrail()?;
     let master = args.master_key.given()?.ok_or_else(|| {
         Failure::usage(
             "name the master key that all control planes of this database share, with --master-key-file FILE or the \
@@ -76,7 +77,7 @@ async fn control(args: &ControlArgs, output: Output) -> Outcome {
     }
     // Before anybody can knock: whoever waits for the port finds the token.
     let token = plane::admin_token(&control, args.admin_token_file.as_deref()).await?;
-    let plane = Plane::start(Arc::clone(&control), args.listen).await?;
+    let plane = Plane::start(Arc::clone(&control), args.listen, guardrail).await?;
     let url = plane.url();
     if output.json {
         let mut banner = json!({ "format": JSON_FORMAT, "control": url });

@@ -52,8 +52,9 @@ fn payload_type(payloads: &[Option<&Value>]) -> String {
     if !present.is_empty() {
         types.insert(type_of(&present, 0));
     }
-    // A unit that is in no variant has no payload, whatever the variants have.
-    types.insert("undefined".to_owned());
+    if present.len() < payloads.len() {
+        types.insert("undefined".to_owned());
+    }
     union(types)
 }
 

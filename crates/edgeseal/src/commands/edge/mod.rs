@@ -1,5 +1,6 @@
 //! `edgeseal edge`: an edge that follows a control plane, and survives without it.
 
+mod delivery;
 mod serving;
 
 use std::io;
@@ -12,6 +13,7 @@ use edgeseal_core::ids::Environment;
 use edgeseal_edge::feed::{
     Feed, Follower, FollowerConfig, FollowerHandle, Offer, POLL_INTERVAL, TokenSource,
 };
+use edgeseal_edge::intake::drain;
 use edgeseal_edge::{Clock, Edge};
 use edgeseal_store_redis::{Notice, RedisNotices, Subscription};
 use serde_json::json;
@@ -29,6 +31,7 @@ use crate::redis::RedisArgs;
 use crate::stop::Stop;
 use crate::telemetry::{Telemetry, TelemetryArgs};
 
+use delivery::HttpDrain;
 pub(crate) use serving::ServingArgs;
 
 /// Largest token file, in bytes.
@@ -124,6 +127,10 @@ async fn edge(args: &RunArgs, output: Output) -> Outcome {
     };
     let follower =
         Follower::new(config, Arc::clone(&feed), token_source(token_file)).map_err(Failure::usage)?;
+    edge.accept_events(args.serving.spool(&dir, &args.environment)?);
+    let control = HttpDrain::new(control, token_source(token_file))?;
+    let (environment, edge_id) = (args.environment.clone(), feed.edge_id().to_owned());
+    let delivering = tokio::spawn(drain(Arc::clone(&edge), environment, edge_id, control));
     let handle = follower.handle();
     if let Some(redis) = redis {
         tokio::spawn(hear(redis.subscribe(&args.environment), handle.clone()));
@@ -152,6 +159,7 @@ async fn edge(args: &RunArgs, output: Output) -> Outcome {
     stop.asked().await;
     tracing::info!("stopping: requests under way are finished; ask again to stop at once");
     following.abort();
+    delivering.abort();
     running.shutdown();
     tokio::select! {
         _ended = tokio::task::spawn_blocking(move || { running.join(); feed.flush(); }) => {}

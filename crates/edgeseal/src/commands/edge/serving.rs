@@ -3,7 +3,12 @@
 use std::net::SocketAddr;
 
 use clap::{Args, ValueEnum};
+use edgeseal_core::ids::Environment;
+use edgeseal_edge::intake::{MIN_SPOOL_BYTES, SPOOL_MAX_BYTES, Spool};
 use edgeseal_edge::{CdnProfile, Config, TOKEN_LIFE_SECONDS};
+
+use crate::data_dir::{DataDir, file};
+use crate::exit::{Failure, Outcome};
 
 /// How the edge listens, and how it talks to caches.
 #[derive(Debug, Args)]
@@ -26,6 +31,9 @@ pub(crate) struct ServingArgs {
     /// Let shared caches keep answers of the HMAC profile; only behind a cache that is proven to obey Vary
     #[arg(long, env = "EDGESEAL_HMAC_PUBLIC", value_parser = clap::builder::FalseyValueParser::new())]
     hmac_public: bool,
+    /// Most bytes of events kept on disk for the control plane; beyond it: 429
+    #[arg(long, value_name = "BYTES", default_value_t = SPOOL_MAX_BYTES, env = "EDGESEAL_SPOOL_MAX_BYTES", value_parser = clap::value_parser!(u64).range(MIN_SPOOL_BYTES..))]
+    spool_max_bytes: u64,
 }
 
 /// The CDN in front.
@@ -40,6 +48,12 @@ enum CdnArg {
 }
 
 impl ServingArgs {
+    /// The place for events in `dir`: one for each environment, so that none comes to a control plane of another.
+    pub(crate) fn spool(&self, dir: &DataDir, environment: &Environment) -> Outcome<Spool> {
+        let path = dir.path_of(file::EVENTS).join(environment.as_str());
+        Spool::open(&path, self.spool_max_bytes).map_err(Failure::unreachable)
+    }
+
     /// The settings of the edge.
     pub(crate) fn config(&self) -> Config {
         Config {

@@ -4,6 +4,7 @@
 //! process's edge without a network between them, and verified all the same.
 
 mod banner;
+mod delivery;
 mod file;
 mod watch;
 
@@ -15,6 +16,7 @@ use clap::Args;
 use edgeseal_control::{Control, Current};
 use edgeseal_core::ids::Environment;
 use edgeseal_edge::feed::{EdgeKeys, Feed, HEARTBEAT_INTERVAL, Offer};
+use edgeseal_edge::intake::drain;
 use edgeseal_edge::{Clock, Edge};
 use edgeseal_store::EdgeReport;
 use tokio::sync::watch::Receiver;
@@ -31,6 +33,7 @@ use crate::ruleset_source::SourceArgs;
 use crate::stop::Stop;
 use crate::telemetry::{Telemetry, TelemetryArgs};
 use banner::Banner;
+use delivery::InProcess;
 use file::Experiments;
 
 /// Flags of `serve`.
@@ -70,6 +73,7 @@ pub(crate) fn run(args: &ServeArgs, output: Output) -> Outcome {
 
 async fn serve(args: &ServeArgs, output: Output) -> Outcome {
     let mut stop = Stop::listen()?;
+    let guardrail = args.plane.guardrail()?;
     let data_dir = DataDir::create(&args.source.data_dir.data_dir)?;
     let _lock = data_dir.lock(data_dir::file::SERVE_LOCK, "`edgeseal serve`")?;
     data_dir.sweep();
@@ -91,13 +95,20 @@ async fn serve(args: &ServeArgs, output: Output) -> Outcome {
     let root = current.borrow().root;
     let feed = Feed::open(Arc::clone(&edge), environment.clone(), Arc::new(state), Some(root))
         .or_no(|| format!("the data directory '{}'", args.source.data_dir.data_dir.display()))?;
+    edge.accept_events(args.serving.spool(&data_dir, &environment)?);
+    let delivering = tokio::spawn(drain(
+        Arc::clone(&edge),
+        environment.clone(),
+        feed.edge_id().to_owned(),
+        InProcess { control: Arc::clone(&control) },
+    ));
     let mut hand = Hand { feed, last: None };
     hand.over(&mut current)?;
     // What `verify` and `leak-test` read is there when the banner is.
     hand.feed.flush();
     let running = edge.start().map_err(Failure::unreachable)?;
     let token = plane::admin_token(&control, None).await?;
-    let plane = Plane::start(Arc::clone(&control), args.control_listen).await?;
+    let plane = Plane::start(Arc::clone(&control), args.control_listen, guardrail).await?;
     let state = control.state(&environment).await.map_err(plane::refused)?;
     Banner::new(args, running.local_addr(), plane.url(), &state, token).print(output)?;
 
@@ -112,6 +123,7 @@ async fn serve(args: &ServeArgs, output: Output) -> Outcome {
     )
     .await;
     tracing::info!("stopping: requests under way are finished; ask again to stop at once");
+    delivering.abort();
     running.shutdown();
     let end = async {
         plane.shut_down().await;

@@ -217,7 +217,8 @@ mod tests {
         metrics.auth_failed();
         metrics.versions("production", 7, 3, 1);
         let connected = metrics.edge_connected();
-        let counts = Counts { publishes: 2, conflicts: 1, events_new: 5, rollup_steps: 3, ..Counts::default() };
+        let counts =
+            Counts { publishes: 2, conflicts: 1, events_new: 5, rollup_steps: 3, ..Counts::default() };
         let text = metrics.exposition(counts);
         for line in [
             "edgeseal_control_http_requests_total{route=\"/api/v1/experiments/{key}\",status=\"200\"} 1",

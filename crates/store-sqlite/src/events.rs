@@ -91,9 +91,10 @@ impl Events for SqliteStore {
         let mut connection = self.readers.acquire().await.attempting(READING)?;
         let mut events = Vec::new();
         for unit in units {
+            // Left to itself, SQLite reads the whole stream in the order of numbers.
             let rows: Vec<EventRow> = sqlx::query_as(
                 "SELECT number, id, at_ms, received_ms, unit_type, unit, kind, name, variant, xv, amount, detail
-                 FROM events
+                 FROM events INDEXED BY events_by_unit
                  WHERE stream = (SELECT stream FROM event_streams WHERE environment = ?)
                     AND unit = ? AND kind <= 2 AND unit_type = ?
                  ORDER BY number LIMIT ?",

@@ -84,7 +84,11 @@ impl Control {
             let batch = sort_out(&state, batch);
             let appended = self.store().append_events(environment, &batch).await?;
             let quarantined = batch.quarantined.len() as u64;
-            Ok::<_, ControlError>(Ingested { new: appended.new, duplicates: appended.duplicates, quarantined })
+            Ok::<_, ControlError>(Ingested {
+                new: appended.new,
+                duplicates: appended.duplicates,
+                quarantined,
+            })
         };
         let ingested = ingested.instrument(span).await?;
         let counts = &self.ingested;

@@ -98,7 +98,10 @@ fn bounds() -> Vec<(String, Value)> {
         ("ExperimentMetrics/properties/guardrails", items(MAX_EXPERIMENT_METRICS)),
         ("AnalysisSettings/properties/planned_units", json!({ "minimum": 1, "maximum": MAX_PLANNED_UNITS })),
         ("AnalysisSettings/properties/minimum_days", json!({ "maximum": MAX_MINIMUM_DAYS })),
-        ("AnalysisSettings/properties/guardrail_units", json!({ "minimum": 1, "maximum": MAX_PLANNED_UNITS })),
+        (
+            "AnalysisSettings/properties/guardrail_units",
+            json!({ "minimum": 1, "maximum": MAX_PLANNED_UNITS }),
+        ),
         (
             "AnalysisSettings/properties/margins",
             json!({ "maxProperties": MAX_EXPERIMENT_METRICS, "propertyNames": key() }),

@@ -90,7 +90,7 @@ impl<'a> Epochs<'a> {
     ) -> Compared {
         let all = self.iter().map(|epoch| variants.map(|variant| epoch.totals(metric, variant)));
         let all: Vec<[Sums; 2]> = all.filter(|arms| arms.iter().all(|sums| sums.n > 0)).collect();
-        let smaller = |arms: &[Sums; 2]| arms.iter().map(|sums| units(sums)).min().unwrap_or(0);
+        let smaller = |arms: &[Sums; 2]| arms.iter().map(units).min().unwrap_or(0);
         let enough = |arms: &&[Sums; 2]| smaller(arms) >= MIN_UNITS_PER_ARM;
         let mut counted: Vec<[Sums; 2]> = all.iter().filter(enough).copied().collect();
         if counted.is_empty() {

@@ -136,7 +136,7 @@ fn before_the_plan_is_met_it_is_said_what_is_missing() {
             ..World::new(json!({ "mode": mode, "planned_units": 5_000 }), &[[(1_000, 50), (900, 50)]])
         };
         let (_, kept) = world.look();
-        assert_eq!(kept.is_some(), true, "{mode}");
+        assert!(kept.is_some(), "{mode}");
         let found = world.view();
         let missing = &found["decision"]["missing"];
         assert_eq!(missing["code"], "STATISTICAL_POWER_INSUFFICIENT", "{mode}");

@@ -49,7 +49,11 @@ impl<'e> History<'e> {
             match &event.what {
                 Happening::Exposure { experiment, variant, xv } => {
                     let exposure = Exposure { at_ms: event.at_ms, id: event.id, variant, xv: *xv };
-                    history.exposures.entry(experiment).or_insert_with(|| Seen::begin(exposure)).add(exposure);
+                    history
+                        .exposures
+                        .entry(experiment)
+                        .or_insert_with(|| Seen::begin(exposure))
+                        .add(exposure);
                 }
                 Happening::Metric { metric, amount } => {
                     history.metrics.entry(metric).or_default().push((event.at_ms, *amount));

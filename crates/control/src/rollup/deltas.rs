@@ -101,10 +101,7 @@ mod tests {
     #[test]
     fn a_new_unit_adds_itself_and_its_values() {
         let new = contribution("a", 3);
-        assert_eq!(
-            deltas(None, Some(&new)),
-            [("a ".into(), 1, 0, 0, 0), ("a revenue".into(), 1, 1, 3, 9)]
-        );
+        assert_eq!(deltas(None, Some(&new)), [("a ".into(), 1, 0, 0, 0), ("a revenue".into(), 1, 1, 3, 9)]);
     }
 
     #[test]

@@ -55,7 +55,8 @@ impl Kept {
 
     /// Reads what the store holds.
     pub(super) fn parse(experiment: &ExperimentKey, json: &str) -> Result<Self, ControlError> {
-        let corrupt = |detail: String| StoreError::Corrupt { attempt: "reading how far the roll-up is", detail };
+        let corrupt =
+            |detail: String| StoreError::Corrupt { attempt: "reading how far the roll-up is", detail };
         let kept: Self = serde_json::from_str(json)
             .map_err(|error| corrupt(format!("what it keeps of '{experiment}' is unreadable: {error}")))?;
         if kept.format != KEPT_FORMAT {

@@ -30,8 +30,8 @@ mod step;
 mod winsor;
 
 pub(crate) use rules::metric;
-pub(crate) use run::{Progress, RollUpCounts};
 pub use run::RolledUp;
+pub(crate) use run::{Progress, RollUpCounts};
 
 /// Most events of one step.
 pub(crate) const MAX_STEP_EVENTS: u32 = 5_000;

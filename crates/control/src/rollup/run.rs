@@ -221,7 +221,7 @@ impl Control {
         let mut book = Book::new(|key| Rules::of(state, key.as_str(), progress.kept.get(key)));
         let all: Vec<&UnitRef> = units.keys().collect();
         for some in all.chunks(UNITS_AT_ONCE) {
-            let some: Vec<UnitRef> = some.iter().map(|unit| UnitRef::clone(unit)).collect();
+            let some: Vec<UnitRef> = some.iter().copied().cloned().collect();
             let (read, old) = try_join(
                 self.store.events_of_units(environment, &some, MAX_EVENTS_PER_UNIT),
                 self.store.contributions(environment, &some, None),
@@ -256,8 +256,7 @@ impl Control {
         let mut last = None;
         if let Some(rules) = Rules::of(state, experiment.as_str(), Some(&kept)) {
             let limit = UNITS_AT_ONCE as u32;
-            let page =
-                self.store.contributions_page(environment, &experiment, after.as_ref(), limit).await?;
+            let page = self.store.contributions_page(environment, &experiment, after.as_ref(), limit).await?;
             let units: Vec<UnitRef> = page.iter().map(|contribution| contribution.unit.clone()).collect();
             let read = self.store.events_of_units(environment, &units, MAX_EVENTS_PER_UNIT).await?;
             let read = grouped(read);

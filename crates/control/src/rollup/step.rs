@@ -19,9 +19,12 @@ use crate::ingest::about;
 
 const HOUR_MS: i64 = 3_600_000;
 
+/// The rules of an experiment, when it is counted.
+type LookUp<'b> = Box<dyn Fn(&ExperimentKey) -> Option<Rules> + Send + Sync + 'b>;
+
 /// The rules of experiments, each looked up once.
 pub(super) struct Book<'b> {
-    look_up: Box<dyn Fn(&ExperimentKey) -> Option<Rules> + Send + Sync + 'b>,
+    look_up: LookUp<'b>,
     known: BTreeMap<ExperimentKey, Option<Arc<Rules>>>,
 }
 
@@ -220,7 +223,8 @@ impl Step {
 
     fn note(&mut self, at_ms: i64, experiment: Option<&ExperimentKey>, kind: HealthKind) {
         let hour_ms = at_ms.div_euclid(HOUR_MS).saturating_mul(HOUR_MS);
-        let count = self.health.entry(HealthKey { hour_ms, experiment: experiment.cloned(), kind }).or_default();
+        let count =
+            self.health.entry(HealthKey { hour_ms, experiment: experiment.cloned(), kind }).or_default();
         *count = count.saturating_add(1);
     }
 }

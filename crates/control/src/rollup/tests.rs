@@ -6,7 +6,8 @@ use edgeseal_core::events::{AMOUNT_SCALE, DriftCause, EventId, EventRecord, Happ
 use edgeseal_core::ids::{ExperimentKey, MetricKey, UnitType, VariantKey};
 use edgeseal_core::sealing::SubjectTag;
 use edgeseal_store::{
-    AggregateKey, EventBatch, Events as _, HealthKind, QuarantineFilter, RollUps as _, Sums, UnitRef, UnitState,
+    AggregateKey, EventBatch, Events as _, HealthKind, QuarantineFilter, RollUps as _, Sums, UnitRef,
+    UnitState,
 };
 use proptest::prelude::*;
 use serde_json::{Value, json};
@@ -157,7 +158,8 @@ type What = Result<(&'static str, u64), (&'static str, i128)>;
 fn histories() -> impl Strategy<Value = Vec<EventRecord>> {
     let at = || 0..(10 * 24_i64);
     let exposed = (0..4_u32, prop::sample::select(vec!["a", "b"]), 1..3_u64, at());
-    let measured = (0..4_u32, prop::sample::select(vec!["sale", "clicks", "revenue", "per-click"]), 0..50_i128, at());
+    let measured =
+        (0..4_u32, prop::sample::select(vec!["sale", "clicks", "revenue", "per-click"]), 0..50_i128, at());
     let either = prop_oneof![
         1 => exposed.prop_map(|(unit, variant, xv, at)| (unit, What::Ok((variant, xv)), at)),
         3 => measured.prop_map(|(unit, metric, amount, at)| (unit, What::Err((metric, amount)), at)),
@@ -295,7 +297,10 @@ async fn a_unit_that_is_too_busy_is_noted_and_the_others_are_counted() {
     assert_eq!(world.sum("a", Some("clicks")).await, (2, 1, counted));
     let notes = world.store.quarantine(&world.environment, &QuarantineFilter::default(), 10).await.unwrap();
     assert_eq!(notes.len(), 1);
-    assert_eq!((notes[0].note.code.as_str(), notes[0].note.about.as_deref()), ("unit_too_busy", Some("clicks")));
+    assert_eq!(
+        (notes[0].note.code.as_str(), notes[0].note.about.as_deref()),
+        ("unit_too_busy", Some("clicks"))
+    );
 }
 
 #[tokio::test]

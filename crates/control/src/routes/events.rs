@@ -208,8 +208,8 @@ async fn report(mut call: OpenCall) -> Result<Response, Problem> {
     let (control, duplicates) = (&desk.control, batch.repeated);
     let state = control.state(&environment).await?;
     let judged = desk.intake.judge(batch, &reporter, &state, &control.config().policy(), control.now());
-    let Judged { batch, rejected } = judged
-        .map_err(|error| Problem::new(Code::TokenRefused, error.to_string()).because(error.code()))?;
+    let Judged { batch, rejected } =
+        judged.map_err(|error| Problem::new(Code::TokenRefused, error.to_string()).because(error.code()))?;
     let accepted = batch.records.len();
     if !batch.records.is_empty() || !batch.quarantined.is_empty() {
         let source = caller.as_ref().map_or("client", |caller| &caller.actor.id);

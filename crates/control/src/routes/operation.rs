@@ -224,13 +224,15 @@ impl Operation {
 
     /// A body that has to be there.
     pub(crate) fn takes<T: JsonSchema>(self) -> Self {
-        let body = BodySpec { media: JSON, schema: schema_of::<T>, required: true, max_bytes: MAX_BODY_BYTES };
+        let body =
+            BodySpec { media: JSON, schema: schema_of::<T>, required: true, max_bytes: MAX_BODY_BYTES };
         Self { body: Some(body), ..self }
     }
 
     /// A body that may be left away.
     pub(crate) fn may_take<T: JsonSchema>(self) -> Self {
-        let body = BodySpec { media: JSON, schema: schema_of::<T>, required: false, max_bytes: MAX_BODY_BYTES };
+        let body =
+            BodySpec { media: JSON, schema: schema_of::<T>, required: false, max_bytes: MAX_BODY_BYTES };
         Self { body: Some(body), ..self }
     }
 

@@ -9,9 +9,9 @@ use edgeseal_core::ids::Environment;
 use edgeseal_core::time::Timestamp;
 use edgeseal_store::audit::{GENESIS, link};
 use edgeseal_store::{
-    Alert, Allocation, AllocationWrite, ApiToken, AuditFilter, AuditLog, AuditRecord, Change, Commit, CommitError, Document, Documents,
-    EdgeReport, Edges, EnvironmentRecord, Environments, Head, Idempotency, IdempotencyRecord, Kind,
-    Publication, Revision, Store, StoreError, StoredSnapshot, TokenWrite, Tokens,
+    Alert, Allocation, AllocationWrite, ApiToken, AuditFilter, AuditLog, AuditRecord, Change, Commit,
+    CommitError, Document, Documents, EdgeReport, Edges, EnvironmentRecord, Environments, Head, Idempotency,
+    IdempotencyRecord, Kind, Publication, Revision, Store, StoreError, StoredSnapshot, TokenWrite, Tokens,
 };
 use futures_util::StreamExt;
 use futures_util::stream::BoxStream;
@@ -299,7 +299,8 @@ impl MemoryStore {
             let name = write.name.clone();
             for AllocationWrite { experiment, xv, at, unit_type, shares } in write.allocations {
                 let new = Allocation { xv, at_ms: at.unix_ms(), unit_type, shares };
-                let known = inner.events.stream(&name).allocations.entry((experiment, xv)).or_insert(new.clone());
+                let known =
+                    inner.events.stream(&name).allocations.entry((experiment, xv)).or_insert(new.clone());
                 *known = Allocation { at_ms: known.at_ms, ..new };
             }
             hints.push(Change::Environment { environment: name.clone(), sequence });

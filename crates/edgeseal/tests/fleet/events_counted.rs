@@ -53,11 +53,7 @@ fn on_postgres_events_are_counted_once_whatever_is_killed() {
     counted_once(&site, Some(&mut postgres), open);
 }
 
-fn counted_once(
-    site: &Site,
-    mut postgres: Option<&mut Postgres>,
-    open: impl Fn(&Runtime) -> Arc<dyn Store>,
-) {
+fn counted_once(site: &Site, mut postgres: Option<&mut Postgres>, open: impl Fn(&Runtime) -> Arc<dyn Store>) {
     let mut control = site.control(&[]);
     let api = control.api();
     start_experiment(&api);
@@ -98,7 +94,9 @@ fn counted_once(
     let acknowledged: Vec<EventId> = clients.iter().flat_map(|client| client.acknowledged.clone()).collect();
     let sent: BTreeMap<EventId, i128> = clients.iter().flat_map(|client| client.sent.clone()).collect();
     let runtime = Runtime::new().unwrap();
-    within(COUNTED_WITHIN, "the spool is drained", || crate::events_killed::metric(&edge, "edgeseal_event_spool_bytes") == 0.0);
+    within(COUNTED_WITHIN, "the spool is drained", || {
+        crate::events_killed::metric(&edge, "edgeseal_event_spool_bytes") == 0.0
+    });
     let store = open(&runtime);
     let production = Environment::default();
     within(COUNTED_WITHIN, "everything is counted", || {
@@ -125,7 +123,10 @@ fn counted_once(
 fn start_experiment(api: &Api) {
     api.post("/metrics", json!({ "key": "revenue", "kind": "continuous" }));
     let variants = json!([{ "key": "control" }, { "key": "treatment" }]);
-    api.post("/experiments", json!({ "key": "e", "variants": variants, "metrics": { "primary": "revenue" } }));
+    api.post(
+        "/experiments",
+        json!({ "key": "e", "variants": variants, "metrics": { "primary": "revenue" } }),
+    );
     api.turn("e", "start");
 }
 

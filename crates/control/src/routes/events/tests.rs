@@ -74,11 +74,11 @@ async fn quarantined(client: &Client, query: &str) -> Value {
 async fn a_batch_with_a_token_is_counted_once_however_often_it_is_sent() {
     let client = client().await;
     let token = token(&client, &client.world.environment).await;
-    let batch =
-        json!({ "token": token, "events": [exposure(1, "e"), metric(2, "revenue", json!(19.99)), exposure(1, "e")] });
+    let batch = json!({ "token": token, "events": [exposure(1, "e"), metric(2, "revenue", json!(19.99)), exposure(1, "e")] });
     let told = send(&client, &batch).await;
     assert_eq!((told.status, &told.body), (202, &json!({ "accepted": 2, "duplicates": 1, "rejected": [] })));
-    let again = Ask::post("~/v1/events").bytes(batch.to_string()).header("content-type", "text/plain;charset=utf-8");
+    let again =
+        Ask::post("~/v1/events").bytes(batch.to_string()).header("content-type", "text/plain;charset=utf-8");
     assert_eq!(client.send(again).await.status, 202);
     assert_eq!(stored(&client).await, 2);
     client.world.control.roll_up(&client.world.environment).await.unwrap();
@@ -106,7 +106,7 @@ async fn each_bad_event_is_refused_with_its_code_and_the_rest_is_kept() {
         (exposure(7, "qa"), "not_counted"),
         (old, "too_old"),
         (ahead, "in_the_future"),
-        (json!({ "type": "metric" }), "malformed_event"),
+        (json!({ "id": id(10), "type": "metric", "ts": START * 1_000, "value": 1 }), "malformed_event"),
     ];
     let mut events: Vec<Value> = bad.iter().map(|(event, _)| event.clone()).collect();
     events.push(metric(9, "revenue", json!(-5)));
@@ -178,9 +178,8 @@ async fn servers_report_metrics_of_the_units_that_they_name() {
     assert_eq!((told.status, &told.body["accepted"]), (202, &json!(2)), "{told:?}");
     assert_eq!(told.body["rejected"][0]["code"], "needs_token");
     let events = client.world.store.events_after(&client.world.environment, 0, 10).await.unwrap();
-    let unit = |text| {
-        SubjectTag::of(&client.world.environment, &UnitType::default(), UnitId::parse(text).unwrap())
-    };
+    let unit =
+        |text| SubjectTag::of(&client.world.environment, &UnitType::default(), UnitId::parse(text).unwrap());
     let units: Vec<_> = events.iter().map(|it| it.record.unit.unwrap()).collect();
     assert_eq!(units, [unit("user-1"), unit("user-2")]);
     let nobody = json!({ "events": [metric(4, "sale", json!(1))] });
@@ -205,7 +204,8 @@ async fn batches_beyond_their_bounds_are_refused_as_a_whole() {
         let ask = Ask::post("~/v1/events").bytes(text).header("content-type", "application/json");
         assert_eq!(client.send(ask).await.code(), "malformed_body", "{text}");
     }
-    let ask = Ask::post("~/v1/events").bytes("{}").header("content-type", "application/x-www-form-urlencoded");
+    let ask =
+        Ask::post("~/v1/events").bytes("{}").header("content-type", "application/x-www-form-urlencoded");
     assert_eq!(client.send(ask).await.code(), "unsupported_media_type");
     assert_eq!(stored(&client).await, 0);
 }
@@ -238,14 +238,18 @@ async fn edges_deliver_and_repeat() {
         record(4, exposure(u64::MAX)),
     ]);
     lines.extend_from_slice(b"{\"format\":2}\n");
-    let ask = Ask::post("/edge/events?edge=edge-1").by("edge").header("content-type", NDJSON_TYPE).bytes(lines);
+    let ask =
+        Ask::post("/edge/events?edge=edge-1").by("edge").header("content-type", NDJSON_TYPE).bytes(lines);
     let told = client.send(ask.clone()).await;
     assert_eq!((told.status, &told.body), (202, &json!({ "new": 2, "duplicates": 0, "quarantined": 3 })));
     let told = client.send(ask.clone()).await;
     assert_eq!(told.body, json!({ "new": 0, "duplicates": 2, "quarantined": 3 }));
     let counts = quarantined(&client, "").await["counts"].clone();
     for code in ["unknown_metric", "malformed_event", "unreadable_record"] {
-        assert!(counts.as_array().unwrap().contains(&json!({ "code": code, "count": 1 })), "{code} in {counts}");
+        assert!(
+            counts.as_array().unwrap().contains(&json!({ "code": code, "count": 1 })),
+            "{code} in {counts}"
+        );
     }
     client.world.store.is_down.store(true, Ordering::SeqCst);
     assert_eq!(client.send(ask).await.status, 503);
@@ -266,7 +270,8 @@ async fn notes_of_refused_events_are_bounded_by_the_second() {
     let client = client().await;
     let token = token(&client, &client.world.environment).await;
     for round in 0..3 {
-        let events: Vec<Value> = (0..400).map(|number| metric(round * 400 + number, "nowhere", json!(1))).collect();
+        let events: Vec<Value> =
+            (0..400).map(|number| metric(round * 400 + number, "nowhere", json!(1))).collect();
         let told = send(&client, &json!({ "token": token, "events": events })).await;
         assert_eq!(told.body["rejected"].as_array().unwrap().len(), 400);
     }

@@ -23,6 +23,9 @@ use crate::events_killed::Sender;
 use crate::fleet::{Edge, Site};
 
 /// Kills of each part.
+/// What each client sends: less than is counted of one unit.
+const MOST_EVENTS: usize = 15_000;
+const BATCH_EVERY: Duration = Duration::from_millis(20);
 const ROUNDS: u32 = 17;
 /// Longest time between two kills.
 const LONGEST_LIFE_MS: u64 = 400;
@@ -69,8 +72,10 @@ fn counted_once(site: &Site, mut postgres: Option<&mut Postgres>, open: impl Fn(
     let mut dice = Dice::new();
     let mut kills = 0;
     thread::scope(|scope| {
-        let sending: Vec<_> =
-            clients.iter_mut().map(|client| scope.spawn(|| client.send_until(&stop))).collect();
+        let sending: Vec<_> = clients
+            .iter_mut()
+            .map(|client| scope.spawn(|| client.send_slowly_until(&stop, BATCH_EVERY, MOST_EVENTS)))
+            .collect();
         for _ in 0..ROUNDS {
             let mut rest = || thread::sleep(Duration::from_millis(dice.below(LONGEST_LIFE_MS)));
             rest();

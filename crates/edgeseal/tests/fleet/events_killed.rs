@@ -148,6 +148,16 @@ impl<'a> Sender<'a> {
         }
     }
 
+    /// As [`Self::send_until`], a batch every `pause` and about `most` events in all: who counts them counts only so many of one unit.
+    pub(crate) fn send_slowly_until(&mut self, stop: &AtomicBool, pause: Duration, most: usize) {
+        while !stop.load(Ordering::Relaxed) {
+            if self.sent.len() < most {
+                self.send();
+            }
+            thread::sleep(pause);
+        }
+    }
+
     /// One batch, sent until it is acknowledged; now and then it is given up after its first try, so that nobody knows
     /// what became of it.
     fn send(&mut self) {

@@ -1,6 +1,6 @@
 //! Events on their way in: judged against their token, kept on this machine's disk, delivered to the control plane.
 //!
-//! `routes/events.rs` → [`Intake::judge`] → [`Spool::append`] → 202; and, whenever the control plane can be reached,
+//! `routes/events.rs` → `Intake::judge` → `Spool::append` → 202; and, whenever the control plane can be reached,
 //! [`drain`] → [`Drain::deliver`]. The edge keeps events first and always: whether there is a control plane makes no
 //! difference to who reports them.
 

@@ -1,18 +1,22 @@
 //! `make bench`: measures what the README promises and writes `bench/results.json`.
 //!
-//! `make bench ONLY=edge`, `ONLY=control` or `ONLY=browser` measures one part and leaves the other figures in the file.
+//! `make bench ONLY=edge`, `ONLY=control`, `ONLY=events` or `ONLY=browser` measures one part and leaves the other figures in the file.
 //! Every figure stands beside its target and, where there is one, its yardstick from the same run. Nothing here passes
 //! or fails: machines are noisy, people decide.
 
 mod allocation;
+mod api;
 mod browser;
 mod control;
+mod counting;
 mod experiments;
 mod http;
 mod load;
 mod machine;
+mod plane;
 mod process;
 mod report;
+mod sse;
 
 use anyhow::{Context as _, ensure};
 
@@ -21,8 +25,8 @@ use crate::report::Report;
 fn main() -> anyhow::Result<()> {
     let only = std::env::args().nth(1).unwrap_or_default();
     ensure!(
-        ["", "edge", "control", "browser"].contains(&only.as_str()),
-        "name 'edge', 'control', 'browser', or nothing"
+        ["", "edge", "control", "events", "browser"].contains(&only.as_str()),
+        "name 'edge', 'control', 'events', 'browser', or nothing"
     );
     let asked_for = |part| only.is_empty() || only == part;
     let binaries = process::Binaries::build()?;
@@ -41,6 +45,9 @@ fn main() -> anyhow::Result<()> {
     }
     if asked_for("control") {
         control::measure(&binaries, &mut report)?;
+    }
+    if asked_for("events") {
+        counting::measure(&binaries, &mut report)?;
     }
     if asked_for("browser") {
         report.section("in Chromium");

@@ -6,13 +6,16 @@ use serde_json::Value;
 use crate::machine::Machine;
 
 /// The sections in their order.
-const SECTIONS: [&str; 7] = [
+const SECTIONS: [&str; 10] = [
     "in process",
     "http, one server thread",
     "start-up",
     "a pause on its way, 20 edges",
     "5 000 experiments, 10 000 revisions",
     "1 000 edges on one control plane",
+    "events, until they are durable",
+    "the roll-up, 10 000 events on top of a history",
+    "from a regression to a pause on 20 edges",
     "in Chromium",
 ];
 
@@ -109,4 +112,10 @@ impl Report {
         println!("\nwritten to bench/results.json");
         Ok(())
     }
+}
+
+/// The value that `share` of the sorted `values` do not exceed.
+pub(crate) fn quantile(values: &[f64], share: f64) -> f64 {
+    let last = values.len().saturating_sub(1);
+    values[((share * values.len() as f64).ceil() as usize).saturating_sub(1).min(last)]
 }

@@ -3,12 +3,12 @@
 use anyhow::Context;
 use reqwest::Client;
 
-use super::api::Api;
-use super::events::Events;
-use super::plane::Plane;
+use crate::api::Api;
 use crate::experiments;
+use crate::plane::Plane;
 use crate::process::{Binaries, Server};
 use crate::report::{Report, Yardstick};
+use crate::sse::Events;
 
 const EDGES: usize = 1_000;
 const EXPERIMENTS: usize = 100;

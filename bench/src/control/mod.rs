@@ -1,9 +1,6 @@
 //! The control plane: how fast a pause reaches edges and browsers, what size costs, what a crowd of edges costs.
 
-mod api;
 mod crowd;
-mod events;
-mod plane;
 mod propagation;
 mod scale;
 
@@ -25,10 +22,4 @@ pub(crate) fn measure(binaries: &Binaries, report: &mut Report) -> anyhow::Resul
         report.section("1 000 edges on one control plane");
         crowd::measure(binaries, report).await
     })
-}
-
-/// The value that `share` of the sorted `values` do not exceed.
-fn quantile(values: &[f64], share: f64) -> f64 {
-    let last = values.len().saturating_sub(1);
-    values[((share * values.len() as f64).ceil() as usize).saturating_sub(1).min(last)]
 }

@@ -11,13 +11,13 @@ use reqwest::Client;
 use serde_json::Value;
 use tokio::sync::mpsc;
 
-use super::api::Api;
-use super::events::Events;
-use super::plane::{Part, Plane};
-use super::quantile;
+use crate::api::Api;
 use crate::experiments;
+use crate::plane::{Part, Plane};
 use crate::process::{Binaries, Server};
+use crate::report::quantile;
 use crate::report::{Report, Yardstick};
+use crate::sse::Events;
 
 const EDGES: usize = 20;
 const PAUSES: usize = 200;

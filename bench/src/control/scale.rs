@@ -7,11 +7,11 @@ use reqwest::Method;
 use serde_json::json;
 use sqlx::Connection;
 
-use super::api::Api;
-use super::plane::Plane;
-use super::quantile;
+use crate::api::Api;
 use crate::experiments;
+use crate::plane::Plane;
 use crate::process::Binaries;
+use crate::report::quantile;
 use crate::report::{Report, Yardstick};
 
 const EXPERIMENTS: usize = 5_000;

@@ -4,6 +4,7 @@ use std::collections::BTreeMap;
 use std::fmt;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
+use std::time::Duration;
 
 use edgeseal_core::ids::Environment;
 use edgeseal_core::time::Timestamp;
@@ -128,6 +129,7 @@ impl Control {
             events_rolled_up: read(&self.rolled.events),
             rollup_steps: read(&self.rolled.steps),
             rollup_conflicts: read(&self.rolled.conflicts),
+            rolled_up_for: Duration::from_micros(read(&self.rolled.micros)),
         }
     }
 

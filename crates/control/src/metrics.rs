@@ -1,5 +1,6 @@
 //! What the control plane counts, in OpenMetrics. Labels are templates of routes, never paths, keys or names.
 
+use std::sync::atomic::AtomicU64;
 use std::time::Duration;
 
 use prometheus_client::encoding::EncodeLabelSet;
@@ -30,6 +31,7 @@ pub(crate) struct Metrics {
     events_rolled_up: Counter,
     rollup_steps: Counter,
     rollup_conflicts: Counter,
+    rollup_seconds: Counter<f64, AtomicU64>,
     config_versions: Family<ConfigLabels, Gauge>,
 }
 
@@ -74,6 +76,8 @@ pub(crate) struct Counts {
     pub(crate) rollup_steps: u64,
     /// Those that came too late and were computed anew.
     pub(crate) rollup_conflicts: u64,
+    /// Time that the roll-up was at work.
+    pub(crate) rolled_up_for: Duration,
 }
 
 impl Metrics {
@@ -91,6 +95,7 @@ impl Metrics {
             events_rolled_up: Counter::default(),
             rollup_steps: Counter::default(),
             rollup_conflicts: Counter::default(),
+            rollup_seconds: Counter::default(),
             config_versions: Family::default(),
             registry: Registry::default(),
         };
@@ -126,6 +131,12 @@ impl Metrics {
             "rollup_conflicts",
             "Steps of the roll-up computed anew because another process was faster",
             metrics.rollup_conflicts.clone(),
+        );
+        registry.register_with_unit(
+            "rollup",
+            "Time that the roll-up was at work",
+            Unit::Seconds,
+            metrics.rollup_seconds.clone(),
         );
         registry.register(
             "config_version",
@@ -182,6 +193,8 @@ impl Metrics {
         ] {
             counter.inc_by(now.saturating_sub(counter.get()));
         }
+        let rolled_up_for = counts.rolled_up_for.as_secs_f64();
+        self.rollup_seconds.inc_by((rolled_up_for - self.rollup_seconds.get()).max(0.0));
         let mut text = String::new();
         // Writing into a `String` cannot fail.
         let _written = encode(&mut text, &self.registry);
@@ -217,8 +230,14 @@ mod tests {
         metrics.auth_failed();
         metrics.versions("production", 7, 3, 1);
         let connected = metrics.edge_connected();
-        let counts =
-            Counts { publishes: 2, conflicts: 1, events_new: 5, rollup_steps: 3, ..Counts::default() };
+        let counts = Counts {
+            publishes: 2,
+            conflicts: 1,
+            events_new: 5,
+            rollup_steps: 3,
+            rolled_up_for: Duration::from_millis(250),
+            ..Counts::default()
+        };
         let text = metrics.exposition(counts);
         for line in [
             "edgeseal_control_http_requests_total{route=\"/api/v1/experiments/{key}\",status=\"200\"} 1",
@@ -229,6 +248,7 @@ mod tests {
             "edgeseal_control_commit_conflicts_total 1",
             "edgeseal_control_events_total{outcome=\"new\"} 5",
             "edgeseal_control_rollup_steps_total 3",
+            "edgeseal_control_rollup_seconds_total 0.25",
             "edgeseal_control_config_version{environment=\"production\",document=\"snapshot\"} 7",
         ] {
             assert!(text.lines().any(|found| found == line), "no line '{line}' in\n{text}");

@@ -5,15 +5,13 @@
 //! treatment of 'checkout-button' errors are three times as frequent. Everything else happens by itself.
 #![allow(clippy::unwrap_used, clippy::expect_used, reason = "a demo that fails has to say where")]
 
-use std::io::{BufRead, BufReader, Read, Write};
-use std::net::TcpListener;
 use std::path::PathBuf;
-use std::sync::mpsc::{self, Receiver};
 use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 
 use base64::Engine;
 use base64::prelude::BASE64_URL_SAFE_NO_PAD as BASE64URL;
 use edgeseal_guardrail::alert::Secret;
+use edgeseal_testkit::inbox::{Inbox, Letter};
 use edgeseal_testkit::processes::Process;
 use reqwest::blocking::Client;
 use serde_json::{Value, json};
@@ -48,8 +46,8 @@ fn main() {
     let mut seen = Seen::default();
     let mut said = Instant::now();
     let alert = loop {
-        if let Ok(alert) = alerts.try_recv() {
-            break alert;
+        if let Some(letter) = alerts.next(Duration::ZERO) {
+            break open(&letter);
         }
         assert!(started.elapsed() < PATIENCE, "no alert within {PATIENCE:?}\n{seen:?}");
         seen.visit(&site);
@@ -189,40 +187,21 @@ fn start(folder: &Folder) -> Process {
     Process::spawn(&program, arguments)
 }
 
-/// A webhook receiver: verifies the signature, as any receiver should, and hands on what was sent.
-fn receive_alerts(folder: &Folder) -> Receiver<Value> {
-    let listener = TcpListener::bind("127.0.0.1:0").unwrap();
-    let url = format!("http://{}/hook", listener.local_addr().unwrap());
-    std::fs::write(folder.0.join("webhook.url"), &url).unwrap();
+/// Has alerts sent to an inbox, signed with a secret.
+fn receive_alerts(folder: &Folder) -> Inbox {
+    let inbox = Inbox::start();
+    std::fs::write(folder.0.join("webhook.url"), inbox.url()).unwrap();
     std::fs::write(folder.0.join("webhook.secret"), SECRET).unwrap();
-    let (sender, receiver) = mpsc::channel();
-    std::thread::spawn(move || {
-        for stream in listener.incoming() {
-            let mut reader = BufReader::new(stream.unwrap());
-            let mut headers = std::collections::BTreeMap::new();
-            loop {
-                let mut line = String::new();
-                reader.read_line(&mut line).unwrap();
-                match line.trim_end().split_once(": ") {
-                    Some((name, value)) => drop(headers.insert(name.to_lowercase(), value.to_owned())),
-                    None if line.trim_end().is_empty() => break,
-                    None => {}
-                }
-            }
-            let mut body = vec![0; headers["content-length"].parse().unwrap()];
-            reader.read_exact(&mut body).unwrap();
-            let seconds = headers["webhook-timestamp"].parse().unwrap();
-            let expected = Secret::parse(SECRET).unwrap().sign(&headers["webhook-id"], seconds, &body);
-            let genuine = headers["webhook-signature"] == expected;
-            let status = if genuine { "204 No Content" } else { "401 Unauthorized" };
-            let answer = format!("HTTP/1.1 {status}\r\ncontent-length: 0\r\nconnection: close\r\n\r\n");
-            reader.get_mut().write_all(answer.as_bytes()).unwrap();
-            if genuine {
-                let _ended = sender.send(serde_json::from_slice(&body).unwrap());
-            }
-        }
-    });
-    receiver
+    inbox
+}
+
+/// Verifies the signature, as any receiver should, and reads what was sent.
+fn open(letter: &Letter) -> Value {
+    let header = |name: &str| letter.headers[name].as_str();
+    let seconds = header("webhook-timestamp").parse().unwrap();
+    let expected = Secret::parse(SECRET).unwrap().sign(header("webhook-id"), seconds, &letter.body);
+    assert_eq!(header("webhook-signature"), expected, "somebody else sent it");
+    serde_json::from_slice(&letter.body).unwrap()
 }
 
 /// A directory of its own, removed when dropped.

@@ -3,7 +3,7 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use edgeseal_core::ids::{Environment, ExperimentKey};
 use edgeseal_store::{
@@ -64,6 +64,8 @@ pub(crate) struct RollUpCounts {
     pub(crate) events: AtomicU64,
     pub(crate) steps: AtomicU64,
     pub(crate) conflicts: AtomicU64,
+    /// Time at work, in microseconds.
+    pub(crate) micros: AtomicU64,
 }
 
 /// How a step ended.
@@ -155,7 +157,10 @@ impl Control {
         }
         progress.rested = 0;
         let span = tracing::info_span!("control.rollup", environment = %slot.name);
+        let begun = Instant::now();
         let stepped = self.step(slot, progress).instrument(span).await;
+        let micros = u64::try_from(begun.elapsed().as_micros()).unwrap_or(u64::MAX);
+        self.rolled.micros.fetch_add(micros, Ordering::Relaxed);
         match &stepped {
             Ok(Stepped::Rests) => {
                 progress.rests_at = Some((newest, progress.agrees_with.unwrap_or_default()));

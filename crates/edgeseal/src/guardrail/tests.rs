@@ -11,10 +11,9 @@ use edgeseal_core::snapshot::ExperimentState;
 use edgeseal_core::time::Timestamp;
 use edgeseal_guardrail::{AlertBody, Ticked};
 use edgeseal_store::{AggregateDelta, AggregateKey, AuditFilter, Kind, RollUp, Store, Sums, Watched};
+use edgeseal_testkit::inbox::Inbox;
 use edgeseal_testkit::servers::Postgres;
 use serde_json::{Value, json};
-use tokio::io::{AsyncReadExt, AsyncWriteExt};
-use tokio::net::TcpListener;
 
 use super::*;
 use crate::databases::Database;
@@ -197,36 +196,6 @@ async fn who_only_wants_to_be_told_is_told_once() {
     assert_eq!(one.audit("guardrail.alert").await.len(), 1);
 }
 
-/// Answers each request with the next status, and gives what was sent.
-async fn receiver(statuses: Vec<u16>) -> (String, JoinHandle<Vec<String>>) {
-    let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
-    let url = format!("http://{}/hook", listener.local_addr().unwrap());
-    let served = tokio::spawn(async move {
-        let mut requests = Vec::new();
-        for status in statuses {
-            let (mut stream, _) = listener.accept().await.unwrap();
-            let mut request = Vec::new();
-            loop {
-                let mut bytes = [0; 4096];
-                let read = stream.read(&mut bytes).await.unwrap();
-                request.extend_from_slice(&bytes[..read]);
-                let text = String::from_utf8_lossy(&request);
-                let Some((head, body)) = text.split_once("\r\n\r\n") else { continue };
-                let length = head.to_lowercase().split("content-length: ").nth(1).unwrap().to_owned();
-                let length: usize = length.split("\r\n").next().unwrap().parse().unwrap();
-                if body.len() >= length {
-                    break;
-                }
-            }
-            let answer = format!("HTTP/1.1 {status} X\r\ncontent-length: 0\r\nconnection: close\r\n\r\n");
-            stream.write_all(answer.as_bytes()).await.unwrap();
-            requests.push(String::from_utf8(request).unwrap());
-        }
-        requests
-    });
-    (url, served)
-}
-
 #[tokio::test]
 async fn an_alert_is_sent_again_until_it_arrives_and_to_nobody_twice() {
     let folder = Folder::new();
@@ -236,11 +205,10 @@ async fn an_alert_is_sent_again_until_it_arrives_and_to_nobody_twice() {
     assert_eq!(plane.tick().await.paused, 1);
 
     let secret = Secret::parse("whsec_MfKQ9r8GKYqrTwjUPD8ILPZIo2LaLaSw").unwrap();
-    let (webhook, at_webhook) = receiver(vec![503, 500, 204]).await;
-    let (slack, at_slack) = receiver(vec![200]).await;
+    let (webhook, slack) = (Inbox::answering(&[503, 500, 204]), Inbox::start());
     let channels = vec![
-        Channel::Webhook { url: webhook, secret: secret.clone() },
-        Channel::Slack { url: SecretText::new(&slack) },
+        Channel::Webhook { url: webhook.url().to_owned(), secret: secret.clone() },
+        Channel::Slack { url: SecretText::new(slack.url()) },
     ];
     let mut outbox = Outbox::new(Arc::clone(plane.store()), Arc::new(HttpSender::new().unwrap()), channels);
     let alert = || async { plane.store().alerts(&environment(), 1).await.unwrap().remove(0) };
@@ -257,20 +225,16 @@ async fn an_alert_is_sent_again_until_it_arrives_and_to_nobody_twice() {
     }
     assert_eq!(alert().await.delivered_at_ms, Some(now.unix_ms()));
 
-    let requests = at_webhook.await.unwrap();
     let id = alert().await.alert.id;
-    for request in &requests {
-        let (head, body) = request.split_once("\r\n\r\n").unwrap();
-        let header = |name: &str| {
-            let lines = head.lines().filter_map(|line| line.split_once(": "));
-            lines.into_iter().find(|(known, _)| *known == name).unwrap().1.to_owned()
-        };
-        assert_eq!(header("webhook-id"), id, "a repetition is known by its id");
-        let seconds = header("webhook-timestamp").parse().unwrap();
-        assert_eq!(header("webhook-signature"), secret.sign(&id, seconds, body.as_bytes()));
-        assert_eq!(serde_json::from_str::<Value>(body).unwrap()["type"], "guardrail.paused");
+    let letters = |inbox: &Inbox| std::iter::from_fn(|| inbox.next(Duration::ZERO)).collect::<Vec<_>>();
+    let at_webhook = letters(&webhook);
+    for letter in &at_webhook {
+        assert_eq!(letter.headers["webhook-id"], id, "a repetition is known by its id");
+        let seconds = letter.headers["webhook-timestamp"].parse().unwrap();
+        assert_eq!(letter.headers["webhook-signature"], secret.sign(&id, seconds, &letter.body));
+        assert_eq!(serde_json::from_slice::<Value>(&letter.body).unwrap()["type"], "guardrail.paused");
     }
-    assert_eq!((requests.len(), at_slack.await.unwrap().len()), (3, 1));
+    assert_eq!((at_webhook.len(), letters(&slack).len()), (3, 1));
 }
 
 #[tokio::test]
@@ -280,14 +244,14 @@ async fn an_alert_that_never_arrives_is_given_up_after_a_day() {
     plane.experiment(json!({})).await;
     plane.seen(1, (10_000, 500), (10_000, 350)).await;
     plane.tick().await;
-    let (slack, _at_slack) = receiver(vec![500]).await;
-    let channels = vec![Channel::Slack { url: SecretText::new(&slack) }];
+    let slack = Inbox::answering(&[500]);
+    let channels = vec![Channel::Slack { url: SecretText::new(slack.url()) }];
     let mut outbox = Outbox::new(Arc::clone(plane.store()), Arc::new(HttpSender::new().unwrap()), channels);
     let late = Timestamp::from_unix_ms(NOW.unix_ms() + DAY_MS);
     assert_eq!(outbox.tick(late).await.unwrap(), 0);
     let left = plane.store().alerts(&environment(), 1).await.unwrap().remove(0);
     assert_eq!((left.next_at_ms, left.delivered_at_ms), (None, None));
-    assert!(!left.error.unwrap().contains(&slack), "the address is a secret");
+    assert!(!left.error.unwrap().contains(slack.url()), "the address is a secret");
 }
 
 #[test]

@@ -113,6 +113,12 @@ impl Site {
         }
     }
 
+    /// What a command says that asks `control`.
+    pub(crate) fn ask(&self, control: &Control, arguments: &[&str]) -> String {
+        let token = control.admin.to_str().unwrap();
+        self.run(&[arguments, &["--control", &control.url, "--token-file", token]].concat())
+    }
+
     /// A file beside the database.
     pub(crate) fn path(&self, name: &str) -> PathBuf {
         self.scratch.path(name)
@@ -122,7 +128,7 @@ impl Site {
         self.scratch.path(name).to_str().unwrap().to_owned()
     }
 
-    fn run(&self, arguments: &[&str]) {
+    fn run(&self, arguments: &[&str]) -> String {
         let mut command = Command::new(binary());
         for (name, _) in std::env::vars() {
             if name.starts_with("EDGESEAL_") {
@@ -131,6 +137,7 @@ impl Site {
         }
         let ended = command.args(arguments).stdin(Stdio::null()).output().unwrap();
         assert!(ended.status.success(), "{arguments:?}: {ended:?}");
+        String::from_utf8(ended.stdout).unwrap()
     }
 }
 

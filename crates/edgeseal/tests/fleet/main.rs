@@ -17,6 +17,7 @@ mod events_counted;
 mod events_killed;
 mod fleet;
 mod foreign_documents;
+mod harm;
 mod history;
 mod key_rotation;
 mod network;

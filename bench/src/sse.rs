@@ -4,20 +4,20 @@ use anyhow::ensure;
 use reqwest::{Client, Response};
 
 /// One event.
-pub(super) struct Event {
-    pub(super) name: String,
-    pub(super) id: String,
-    pub(super) data: String,
+pub(crate) struct Event {
+    pub(crate) name: String,
+    pub(crate) id: String,
+    pub(crate) data: String,
 }
 
 /// An open stream.
-pub(super) struct Events {
+pub(crate) struct Events {
     answer: Response,
     buffer: Vec<u8>,
 }
 
 impl Events {
-    pub(super) async fn open(client: &Client, url: &str, token: Option<&str>) -> anyhow::Result<Self> {
+    pub(crate) async fn open(client: &Client, url: &str, token: Option<&str>) -> anyhow::Result<Self> {
         let mut request = client.get(url);
         if let Some(token) = token {
             request = request.bearer_auth(token);
@@ -27,7 +27,7 @@ impl Events {
         Ok(Self { answer, buffer: Vec::new() })
     }
 
-    pub(super) async fn next(&mut self) -> anyhow::Result<Event> {
+    pub(crate) async fn next(&mut self) -> anyhow::Result<Event> {
         loop {
             if let Some(end) = self.buffer.windows(2).position(|window| window == b"\n\n") {
                 let rest = self.buffer.split_off(end + 2);

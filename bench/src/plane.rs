@@ -10,10 +10,10 @@ use serde_json::Value;
 use crate::process::Binaries;
 
 /// A process that said on its first line where it listens.
-pub(super) struct Part {
+pub(crate) struct Part {
     child: Child,
     /// What it said.
-    pub(super) banner: Value,
+    pub(crate) banner: Value,
 }
 
 impl Part {
@@ -30,8 +30,12 @@ impl Part {
         Ok(Self { child, banner: serde_json::from_str(&line)? })
     }
 
+    pub(crate) fn pid(&self) -> u32 {
+        self.child.id()
+    }
+
     /// Resident memory now, in MiB.
-    pub(super) fn resident_mib(&self) -> anyhow::Result<f64> {
+    pub(crate) fn resident_mib(&self) -> anyhow::Result<f64> {
         crate::process::resident_mib(self.child.id())
     }
 }
@@ -45,22 +49,33 @@ impl Drop for Part {
 }
 
 /// A control plane with its admin token.
-pub(super) struct Plane {
-    pub(super) control: Part,
+pub(crate) struct Plane {
+    pub(crate) control: Part,
     /// Where its API is, without a slash at the end.
-    pub(super) url: String,
-    pub(super) admin: String,
+    pub(crate) url: String,
+    pub(crate) admin: String,
     folder: PathBuf,
     binary: PathBuf,
 }
 
 impl Plane {
     /// Starts one on `database`, which is made ready first.
-    pub(super) fn start(
+    pub(crate) fn start(
         binaries: &Binaries,
         folder: &Path,
         database: &str,
         redis: Option<&str>,
+    ) -> anyhow::Result<Self> {
+        let redis: &[&str] = if let Some(redis) = redis { &["--redis", redis] } else { &[] };
+        Self::start_with(binaries, folder, database, redis)
+    }
+
+    /// As [`Plane::start`], with more flags.
+    pub(crate) fn start_with(
+        binaries: &Binaries,
+        folder: &Path,
+        database: &str,
+        flags: &[&str],
     ) -> anyhow::Result<Self> {
         std::fs::create_dir_all(folder)?;
         let binary = binaries.edgeseal.clone();
@@ -79,10 +94,8 @@ impl Plane {
             .args(["control", "--json", "--listen", "127.0.0.1:0", "--database", database])
             .args(["--master-key-file", master_key])
             .arg("--admin-token-file")
-            .arg(&admin_file);
-        if let Some(redis) = redis {
-            command.args(["--redis", redis]);
-        }
+            .arg(&admin_file)
+            .args(flags);
         let control = Part::start(command, &folder.join("control.log"))?;
         let url = control.banner["control"].as_str().context("no address")?.to_owned();
         let admin = std::fs::read_to_string(admin_file)?.trim().to_owned();
@@ -90,7 +103,7 @@ impl Plane {
     }
 
     /// Starts edge `number`, with one serving thread.
-    pub(super) fn edge(&self, number: usize, token: &str, redis: Option<&str>) -> anyhow::Result<Part> {
+    pub(crate) fn edge(&self, number: usize, token: &str, redis: Option<&str>) -> anyhow::Result<Part> {
         let token_file = self.folder.join("edge.token");
         std::fs::write(&token_file, token)?;
         let mut command = Command::new(&self.binary);

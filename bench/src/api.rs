@@ -4,22 +4,22 @@ use anyhow::{Context, ensure};
 use reqwest::{Client, Method};
 use serde_json::{Value, json};
 
-use super::plane::Plane;
+use crate::plane::Plane;
 
 /// A client with the admin token of a plane.
 #[derive(Clone)]
-pub(super) struct Api {
+pub(crate) struct Api {
     client: Client,
     base: String,
     token: String,
 }
 
 impl Api {
-    pub(super) fn new(plane: &Plane) -> Self {
+    pub(crate) fn new(plane: &Plane) -> Self {
         Self { client: Client::new(), base: format!("{}/api/v1", plane.url), token: plane.admin.clone() }
     }
 
-    pub(super) async fn call(
+    pub(crate) async fn call(
         &self,
         method: Method,
         path: &str,
@@ -38,7 +38,7 @@ impl Api {
     }
 
     /// Makes `definition` the state of the environment.
-    pub(super) async fn apply(&self, definition: &Value) -> anyhow::Result<()> {
+    pub(crate) async fn apply(&self, definition: &Value) -> anyhow::Result<()> {
         let mut definition = definition.clone();
         // The environment that a control plane makes on its first start.
         definition["environment"] = json!("production");
@@ -46,14 +46,14 @@ impl Api {
     }
 
     /// Creates a token for edges.
-    pub(super) async fn edge_token(&self) -> anyhow::Result<String> {
+    pub(crate) async fn edge_token(&self) -> anyhow::Result<String> {
         let body = json!({ "name": "bench", "scope": "edge" });
         let created = self.call(Method::POST, "/tokens", Some(&body)).await?;
         Ok(created["token"].as_str().context("no token")?.to_owned())
     }
 
     /// `pause` or `resume` an experiment.
-    pub(super) async fn transition(&self, experiment: &str, verb: &str) -> anyhow::Result<()> {
+    pub(crate) async fn transition(&self, experiment: &str, verb: &str) -> anyhow::Result<()> {
         self.call(Method::POST, &format!("/experiments/{experiment}/{verb}"), Some(&json!({})))
             .await
             .map(drop)

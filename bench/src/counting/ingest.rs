@@ -149,10 +149,13 @@ async fn on_postgres(
             None => site.batches(next())?,
             Some(_) => deliveries(next())?,
         };
-        let cpu = || anyhow::Ok(cpu_seconds(control)? + cpu_seconds(edge)? + database.cpu_seconds()?);
+        let cpu = || anyhow::Ok([cpu_seconds(control)?, cpu_seconds(edge)?, database.cpu_seconds()?]);
         let before = cpu()?;
         site.send(url.clone(), token, bodies).await?;
-        figures.push((format!("PostgreSQL: {name}"), EVENTS as f64 / (cpu()? - before)));
+        let after = cpu()?;
+        let [control, edge, database] = std::array::from_fn(|part| after[part] - before[part]);
+        figures.push((format!("PostgreSQL: {name}"), EVENTS as f64 / (control + edge + database)));
+        println!("    control plane {control:.2} s, edge {edge:.2} s, PostgreSQL {database:.2} s");
     }
     held.rollback().await?;
     let bare = bare_copy(&mut database).await?;

@@ -41,7 +41,9 @@ pub(super) async fn measure(
         history.begin().await?;
         history.grow(events).await?;
         // What writing so much leaves to be done is not part of counting.
-        sqlx::raw_sql("VACUUM ANALYZE; CHECKPOINT").execute(&mut history.database.connection).await?;
+        for tidy in ["VACUUM ANALYZE", "CHECKPOINT"] {
+            sqlx::query(tidy).execute(&mut history.database.connection).await?;
+        }
 
         let mut times = Vec::new();
         for _ in 0..TIMES {

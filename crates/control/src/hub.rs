@@ -18,6 +18,7 @@ use edgeseal_store::SignedSet;
 use tokio::sync::{Semaphore, watch};
 
 use crate::environment::EnvironmentState;
+use crate::ingest::Group;
 use crate::keys::EdgeKeys;
 use crate::rollup::Progress;
 
@@ -48,6 +49,8 @@ pub(crate) struct Slot {
     pub(crate) loading: tokio::sync::Mutex<()>,
     /// Held while counting events.
     pub(crate) rolling: tokio::sync::Mutex<Progress>,
+    /// Events of clients on their way to the store.
+    pub(crate) group: Group,
     /// What the store said last.
     known: Mutex<Arc<EnvironmentState>>,
     /// What is handed out; never goes back, whatever the store says.
@@ -64,6 +67,7 @@ impl Slot {
             waiting: Semaphore::new(MAX_WAITING_CHANGES),
             loading: tokio::sync::Mutex::default(),
             rolling: tokio::sync::Mutex::default(),
+            group: Group::default(),
             known: Mutex::new(state),
             current: watch::Sender::new(Arc::clone(&serving.current)),
             serving: Mutex::new(serving),

@@ -1,6 +1,7 @@
 //! Events as they came in.
 
 use std::collections::HashSet;
+use std::sync::atomic::Ordering;
 
 use async_trait::async_trait;
 use edgeseal_core::events::{EventRecord, Quarantined};
@@ -32,10 +33,18 @@ impl Events for PostgresStore {
         let keys = event_columns::note_keys(&batch.quarantined);
         let mut tried: u32 = 1;
         loop {
-            let attempt = append(&self.pool, environment, batch, &keys);
+            // Asking which events are there already costs a tenth of writing them, and mostly none is. But who had to
+            // ask once expects more of them: when many deliver again, nothing should be written twice.
+            let expects_news = self.expects_news.load(Ordering::Relaxed);
+            let attempt = append(&self.pool, environment, batch, &keys, expects_news);
             match within(OPERATION_TIMEOUT, KEEPING, attempt).await {
                 Err(error) if collided(&error) && tried < ATTEMPTS => tried = tried.saturating_add(1),
-                outcome => return outcome,
+                Ok(None) => self.expects_news.store(false, Ordering::Relaxed),
+                Ok(Some(appended)) => {
+                    self.expects_news.store(appended.duplicates == 0, Ordering::Relaxed);
+                    return Ok(appended);
+                }
+                Err(error) => return Err(error),
             }
         }
     }
@@ -159,18 +168,20 @@ impl Events for PostgresStore {
     }
 }
 
-/// A transaction that is dropped before its end is rolled back.
+/// `None`: not everything is new, which was expected. A transaction that is dropped before its end is rolled back.
 async fn append(
     pool: &PgPool,
     environment: &Environment,
     batch: &EventBatch,
     keys: &[[u8; NOTE_KEY_BYTES]],
-) -> Result<Appended, StoreError> {
+    expects_news: bool,
+) -> Result<Option<Appended>, StoreError> {
     let mut transaction = pool.begin().await.attempting(KEEPING)?;
-    let appended = append_records(&mut transaction, environment, &batch.records).await?;
+    let appended = append_records(&mut transaction, environment, &batch.records, expects_news).await?;
+    let Some(appended) = appended else { return Ok(None) };
     quarantine(&mut transaction, KEEPING, environment, &batch.quarantined, keys).await?;
     transaction.commit().await.attempting(KEEPING)?;
-    Ok(appended)
+    Ok(Some(appended))
 }
 
 /// From here on those who append to the same stream wait for one another until this transaction has ended: so what is
@@ -179,21 +190,24 @@ async fn append_records(
     transaction: &mut PgConnection,
     environment: &Environment,
     records: &[EventRecord],
-) -> Result<Appended, StoreError> {
+    expects_news: bool,
+) -> Result<Option<Appended>, StoreError> {
     if records.is_empty() {
-        return Ok(Appended::default());
+        return Ok(Some(Appended::default()));
     }
     let (stream, mut number) = lock_stream(transaction, environment).await?;
-    let ids: Vec<&[u8]> = records.iter().map(|record| record.id.as_bytes().as_slice()).collect();
-    // A statement of its own: it must see what the lock's last holder has written.
-    let known: Vec<Vec<u8>> =
-        sqlx::query_scalar("SELECT id FROM events WHERE stream = $1 AND id = ANY($2::bytea[])")
+    let mut known = Vec::new();
+    if !expects_news {
+        let ids: Vec<&[u8]> = records.iter().map(|record| record.id.as_bytes().as_slice()).collect();
+        // A statement of its own: it must see what the lock's last holder has written.
+        known = sqlx::query_scalar("SELECT id FROM events WHERE stream = $1 AND id = ANY($2::bytea[])")
             .bind(stream)
             .bind(ids)
             .fetch_all(&mut *transaction)
             .await
             .attempting(KEEPING)?;
-    let mut seen: HashSet<&[u8]> = known.iter().map(Vec::as_slice).collect();
+    }
+    let mut seen: HashSet<&[u8]> = known.iter().map(Vec::<u8>::as_slice).collect();
     let mut rows = Rows::with_capacity(records.len());
     let mut new: u64 = 0;
     for record in records {
@@ -205,7 +219,12 @@ async fn append_records(
     if new > 0 {
         let mut copy = transaction.copy_in_raw(COPY_EVENTS).await.attempting(KEEPING)?;
         copy.send(rows.finish()).await.attempting(KEEPING)?;
-        copy.finish().await.attempting(KEEPING)?;
+        match copy.finish().await {
+            Err(sqlx::Error::Database(error)) if expects_news && error.is_unique_violation() => {
+                return Ok(None);
+            }
+            written => written.attempting(KEEPING)?,
+        };
         sqlx::query("UPDATE event_streams SET head = $2 WHERE stream = $1")
             .bind(stream)
             .bind(number)
@@ -213,7 +232,7 @@ async fn append_records(
             .await
             .attempting(KEEPING)?;
     }
-    Ok(Appended { new, duplicates: (records.len() as u64).saturating_sub(new) })
+    Ok(Some(Appended { new, duplicates: (records.len() as u64).saturating_sub(new) }))
 }
 
 /// The environment's stream and its newest number.

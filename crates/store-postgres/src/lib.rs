@@ -35,6 +35,7 @@ mod tokens;
 
 use std::str::FromStr as _;
 use std::sync::Arc;
+use std::sync::atomic::AtomicBool;
 use std::time::Duration;
 
 use async_trait::async_trait;
@@ -67,6 +68,8 @@ pub struct PostgresStore {
     pool: PgPool,
     hints: Arc<Hints>,
     listener: OnceCell<Listener>,
+    /// Whether events that come in are taken for new until the database says otherwise.
+    expects_news: AtomicBool,
 }
 
 impl PostgresStore {
@@ -84,7 +87,12 @@ impl PostgresStore {
             .max_connections(MAX_CONNECTIONS)
             .acquire_timeout(ACQUIRE_TIMEOUT)
             .connect_lazy_with(options);
-        Ok(Self { pool, hints: Arc::default(), listener: OnceCell::new() })
+        Ok(Self {
+            pool,
+            hints: Arc::default(),
+            listener: OnceCell::new(),
+            expects_news: AtomicBool::new(true),
+        })
     }
 
     /// Brings the database's schema up to date. Processes that try at the same time take turns.

@@ -3,6 +3,7 @@
 //! Whatever is wrong with one event quarantines that event and leaves the others alone. Nothing is acknowledged before it
 //! is durable; whoever got no answer sends again, and what is there already is passed over.
 
+mod group;
 mod intake;
 mod tokens;
 
@@ -13,7 +14,7 @@ use edgeseal_core::events::wire::{self, SpoolRecord};
 use edgeseal_core::events::{EventRecord, Happening, Quarantined, Rejection};
 use edgeseal_core::ids::{Environment, Key};
 use edgeseal_core::time::Timestamp;
-use edgeseal_store::EventBatch;
+use edgeseal_store::{Appended, EventBatch, StoreError};
 use tracing::Instrument;
 
 use crate::control::Control;
@@ -21,6 +22,7 @@ use crate::environment::EnvironmentState;
 use crate::error::ControlError;
 use crate::rollup::metric;
 
+pub(crate) use group::Group;
 pub(crate) use intake::{Intake, Judged, Reporter};
 
 /// The code of a record that this version cannot read: another one wrote it.
@@ -81,16 +83,15 @@ impl Control {
         let span = tracing::info_span!("control.ingest", %environment, source, events = batch.records.len());
         let ingested = async {
             let state = self.state(environment).await?;
-            let batch = sort_out(&state, batch);
-            let appended = self.store().append_events(environment, &batch).await?;
-            let quarantined = batch.quarantined.len() as u64;
-            Ok::<_, ControlError>(Ingested {
-                new: appended.new,
-                duplicates: appended.duplicates,
-                quarantined,
-            })
+            Ok::<_, ControlError>(self.keep(environment, &sort_out(&state, batch)).await?)
         };
-        let ingested = ingested.instrument(span).await?;
+        ingested.instrument(span).await
+    }
+
+    /// Keeps what was sorted out.
+    async fn keep(&self, environment: &Environment, batch: &EventBatch) -> Result<Ingested, StoreError> {
+        let Appended { new, duplicates } = self.store().append_events(environment, batch).await?;
+        let ingested = Ingested { new, duplicates, quarantined: batch.quarantined.len() as u64 };
         let counts = &self.ingested;
         counts.new.fetch_add(ingested.new, Ordering::Relaxed);
         counts.repeated.fetch_add(ingested.duplicates, Ordering::Relaxed);

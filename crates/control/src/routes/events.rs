@@ -212,8 +212,7 @@ async fn report(mut call: OpenCall) -> Result<Response, Problem> {
         judged.map_err(|error| Problem::new(Code::TokenRefused, error.to_string()).because(error.code()))?;
     let accepted = batch.records.len();
     if !batch.records.is_empty() || !batch.quarantined.is_empty() {
-        let source = caller.as_ref().map_or("client", |caller| &caller.actor.id);
-        control.ingest(&environment, source, batch).await?;
+        control.ingest_with_others(&state, batch).await?;
     }
     let rejected = rejected.iter().map(RejectedView::of).collect();
     json(StatusCode::ACCEPTED, &Taken { accepted, duplicates, rejected })

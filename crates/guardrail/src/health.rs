@@ -1,7 +1,7 @@
 //! Rates of what should hardly ever happen: leaks, drift, tokens that do not verify.
 //!
-//! These are thresholds, not tests: a leak is never right. Anybody who has a token can report one, so they alert and
-//! never pause.
+//! These are thresholds, not tests: a leak is never right. Anybody who has a token can report one, so they only alert,
+//! unless an experiment asks for more.
 
 use std::collections::BTreeMap;
 use std::fmt;

@@ -4,7 +4,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 use std::time::Duration;
 
-use edgeseal_core::definition::{ExperimentDefinition, MetricDefinition};
+use edgeseal_core::definition::{ExperimentDefinition, MetricDefinition, OnHealth};
 use edgeseal_core::ids::{Environment, ExperimentKey, MetricKey};
 use edgeseal_core::snapshot::ExperimentState;
 use edgeseal_core::time::Timestamp;
@@ -19,6 +19,8 @@ use crate::settings::Settings;
 
 /// How often the guardrail looks, unless configured otherwise.
 pub const DEFAULT_INTERVAL: Duration = Duration::from_secs(10);
+
+const HOUR_MS: i64 = 3_600_000;
 
 /// Settings of the guardrail.
 #[derive(Debug, Clone, Copy, PartialEq)]
@@ -147,6 +149,7 @@ impl Round<'_> {
         let failed_before = ticked.failed;
         self.judge_all(&mut known, ticked).await?;
         self.warn(&mut known.told, ticked).await?;
+        self.pause_unhealthy(&mut known, ticked).await?;
         known.judged = (ticked.failed == failed_before).then_some((sequence, head.sequence));
         Ok(known)
     }
@@ -316,6 +319,58 @@ impl Round<'_> {
             }
         }
         *told = today;
+        Ok(())
+    }
+
+    /// Pauses experiments whose definition asks for it when clients report too much. Only what was reported since the
+    /// running version began counts, so that what a person resumed is not paused again for what was before.
+    async fn pause_unhealthy(&self, known: &mut Known, ticked: &mut Ticked) -> Result<(), StoreError> {
+        let limits = &self.config.health;
+        let asks = |it: &&ExperimentDefinition| {
+            let analysis = it.analysis.as_ref();
+            it.state == ExperimentState::Running
+                && analysis.is_some_and(|analysis| analysis.on_health == OnHealth::Pause)
+        };
+        let asking: Vec<_> = known.experiments.values().filter(asks).map(|it| it.key.clone()).collect();
+        for experiment in asking {
+            let allocations = self.allocations(known, &experiment, &[]).await?;
+            let Some(newest) = allocations.iter().max_by_key(|it| it.xv) else { continue };
+            // Reports are counted by the hour: the one in which a later version began is partly of the one before.
+            let began = newest.at_ms.div_euclid(HOUR_MS) + i64::from(allocations.len() > 1);
+            let since =
+                began.saturating_mul(HOUR_MS).max(self.now.unix_ms().saturating_sub(limits.window_ms));
+            let counts = self.store.health(self.environment, since).await?;
+            let about = |it: &HealthWarning| it.experiment.as_ref().is_none_or(|about| *about == experiment);
+            let Some(warning) = health::warnings(&counts, limits).into_iter().find(about) else { continue };
+            let reason = warning.to_string();
+            let alert = AlertBody {
+                kind: "guardrail.paused".to_owned(),
+                experiment: Some(experiment.clone()),
+                severity: Severity::Critical,
+                summary: format!("paused: {reason}"),
+                ..self.health_alert(&warning)
+            };
+            let order = PauseOrder {
+                environment: self.environment.clone(),
+                experiment: experiment.clone(),
+                xv: newest.xv,
+                reason,
+                detail: json!({ "xv": newest.xv, "health": alert.detail }),
+                alert: alert.into_new(),
+            };
+            match self.actions.pause(&order).await {
+                Ok(Acted::Paused) => ticked.paused += 1,
+                Ok(Acted::AlreadyPaused) => {}
+                Ok(Acted::Moved) => {
+                    known.allocations.remove(&experiment);
+                    ticked.failed += 1;
+                }
+                Err(error) => {
+                    tracing::error!(environment = %self.environment, %experiment, %error, "an unhealthy experiment could not be paused");
+                    ticked.failed += 1;
+                }
+            }
+        }
         Ok(())
     }
 

@@ -44,7 +44,8 @@ impl Inbox {
         };
         let Ok(address) = listener.local_addr() else { panic!("an inbox without an address") };
         let Some((&last, first)) = statuses.split_last() else { panic!("an inbox answers something") };
-        let mut statuses = first.to_vec().into_iter().chain(std::iter::repeat(last));
+        let first = first.to_vec();
+        let mut statuses = first.into_iter().chain(std::iter::repeat(last));
         let (sender, letters) = mpsc::channel();
         std::thread::spawn(move || {
             // Whoever hangs up early wrote no letter.

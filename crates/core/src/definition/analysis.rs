@@ -32,6 +32,9 @@ pub struct AnalysisSettings {
     pub minimum_days: u32,
     /// What a guardrail does when a metric gets worse.
     pub on_harm: OnHarm,
+    /// What a guardrail does when clients report leaks, drift or failing verification beyond the limits of the control
+    /// plane. Whoever has a token can report them, so `pause` gives everybody a way to pause the experiment.
+    pub on_health: OnHealth,
     /// Chance that guardrails ever pause a harmless experiment, in percent; divided among guardrails and variants.
     pub guardrail_alpha: Share,
     /// Number of units at which guardrails are tuned to be most sensitive.
@@ -68,6 +71,18 @@ pub enum OnHarm {
     Alert,
 }
 
+/// What a guardrail does about leaks, drift and failing verification.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+#[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
+pub enum OnHealth {
+    /// Alerts only.
+    #[default]
+    Alert,
+    /// Pauses the experiment and alerts.
+    Pause,
+}
+
 impl Default for AnalysisSettings {
     fn default() -> Self {
         Self {
@@ -77,6 +92,7 @@ impl Default for AnalysisSettings {
             planned_units: None,
             minimum_days: 7,
             on_harm: OnHarm::default(),
+            on_health: OnHealth::default(),
             guardrail_alpha: Share::percent(1),
             guardrail_units: 20_000,
             margins: BTreeMap::new(),

@@ -17,7 +17,7 @@ use serde_json::Value;
 use crate::ids::{Environment, ExperimentKey, GroupKey, HoldoutKey, LayerKey, UnitType, VariantKey};
 use crate::snapshot::{ExperimentState, PrerequisiteRecord};
 
-pub use analysis::{AnalysisSettings, MAX_MINIMUM_DAYS, MAX_PLANNED_UNITS, OnHarm, WinnerMode};
+pub use analysis::{AnalysisSettings, MAX_MINIMUM_DAYS, MAX_PLANNED_UNITS, OnHarm, OnHealth, WinnerMode};
 pub use build::{BuildError, BuildErrorKind};
 pub use metrics::{
     Better, ExperimentMetrics, MAX_EXPERIMENT_METRICS, MAX_METRIC_WINDOW_HOURS, MAX_METRICS,

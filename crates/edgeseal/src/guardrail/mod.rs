@@ -12,7 +12,7 @@ use std::time::Duration;
 use clap::Args;
 use edgeseal_control::Control;
 use edgeseal_guardrail::alert::{PAGERDUTY_URL, Secret, SecretText};
-use edgeseal_guardrail::{Channel, Config, Guardrail, Outbox};
+use edgeseal_guardrail::{Channel, Config, Guardrail, HealthLimits, Outbox};
 use reqwest::Url;
 use tokio::task::JoinHandle;
 use zeroize::Zeroizing;
@@ -20,6 +20,7 @@ use zeroize::Zeroizing;
 use crate::clock;
 use crate::data_dir::read_bounded;
 use crate::exit::{Failure, OrExit, Outcome};
+use crate::fraction::part;
 pub(crate) use actions::ThroughControl;
 use sender::HttpSender;
 
@@ -35,6 +36,16 @@ pub(crate) struct GuardrailArgs {
     #[arg(long, value_name = "MS", default_value_t = 10_000, env = "EDGESEAL_GUARDRAIL_INTERVAL_MS",
           value_parser = clap::value_parser!(u64).range(0..=3_600_000))]
     guardrail_interval_ms: u64,
+    /// Share of the day's exposed units that may report another unit's token, before it is alerted
+    #[arg(long, value_name = "SHARE", default_value = "0.1%", value_parser = part, env = "EDGESEAL_GUARDRAIL_LEAK_RATE")]
+    guardrail_leak_rate: f64,
+    /// Share of an experiment's units of the day that may change their variant within a session, before it is alerted
+    #[arg(long, value_name = "SHARE", default_value = "1%", value_parser = part, env = "EDGESEAL_GUARDRAIL_DRIFT_RATE")]
+    guardrail_drift_rate: f64,
+    /// Share of the day's exposed units that may report a token that does not verify, before it is alerted
+    #[arg(long, value_name = "SHARE", default_value = "1%", value_parser = part,
+          env = "EDGESEAL_GUARDRAIL_VERIFICATION_RATE")]
+    guardrail_verification_rate: f64,
     /// File with the address that alerts are posted to, signed as standardwebhooks.com says
     #[arg(
         long,
@@ -74,7 +85,15 @@ impl GuardrailArgs {
     pub(crate) fn settings(&self) -> Outcome<Settings> {
         let config = match self.guardrail_interval_ms {
             0 => None,
-            ms => Some(Config { interval: Duration::from_millis(ms), ..Config::default() }),
+            ms => Some(Config {
+                interval: Duration::from_millis(ms),
+                health: HealthLimits {
+                    leak_rate: self.guardrail_leak_rate,
+                    drift_rate: self.guardrail_drift_rate,
+                    verification_rate: self.guardrail_verification_rate,
+                    ..HealthLimits::default()
+                },
+            }),
         };
         let mut channels = Vec::new();
         if let (Some(url), Some(secret)) = (&self.alert_webhook_url_file, &self.alert_webhook_secret_file) {

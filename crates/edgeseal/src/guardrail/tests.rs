@@ -10,7 +10,10 @@ use edgeseal_core::ids::{Environment, ExperimentKey, MetricKey, VariantKey};
 use edgeseal_core::snapshot::ExperimentState;
 use edgeseal_core::time::Timestamp;
 use edgeseal_guardrail::{AlertBody, Ticked};
-use edgeseal_store::{AggregateDelta, AggregateKey, AuditFilter, Kind, RollUp, Store, Sums, Watched};
+use edgeseal_store::{
+    AggregateDelta, AggregateKey, AuditFilter, HealthCount, HealthKey, HealthKind, Kind, RollUp, Store, Sums,
+    Watched,
+};
 use edgeseal_testkit::inbox::Inbox;
 use edgeseal_testkit::servers::Postgres;
 use serde_json::{Value, json};
@@ -109,6 +112,20 @@ impl Plane {
         self.store().apply_rollup(&environment(), &step).await.unwrap();
     }
 
+    /// Adds first exposures of this hour, and leaks of other units' tokens.
+    async fn leaked(&self, units: u64, leaks: u64) {
+        let hour_ms = NOW.unix_ms().div_euclid(3_600_000) * 3_600_000;
+        let count = |kind, experiment: Option<&str>, count| {
+            let experiment = experiment.map(|key| ExperimentKey::parse(key).unwrap());
+            HealthCount { key: HealthKey { hour_ms, experiment, kind }, count }
+        };
+        let health =
+            vec![count(HealthKind::Exposures, Some("e"), units), count(HealthKind::Leak, None, leaks)];
+        let expected = self.store().rolled_up(&environment()).await.unwrap().sequence;
+        let step = RollUp { expected, health, ..RollUp::default() };
+        self.store().apply_rollup(&environment(), &step).await.unwrap();
+    }
+
     async fn tick(&mut self) -> Ticked {
         self.guardrail.tick(NOW).await.unwrap()
     }
@@ -194,6 +211,35 @@ async fn who_only_wants_to_be_told_is_told_once() {
     assert_eq!(one.state().await, ExperimentState::Running);
     assert_eq!(one.store().alerts(&environment(), 10).await.unwrap().len(), 1);
     assert_eq!(one.audit("guardrail.alert").await.len(), 1);
+}
+
+#[tokio::test]
+async fn leaks_alert_and_pause_only_what_asks_for_it() {
+    for (analysis, pauses) in [(json!({}), 0), (json!({ "on_health": "pause" }), 1)] {
+        let folder = Folder::new();
+        let (mut one, mut other) =
+            (Plane::open(&folder.database()).await, Plane::open(&folder.database()).await);
+        one.experiment(analysis).await;
+        one.leaked(2_000, 2).await;
+        assert_eq!(one.tick().await.paused, 0, "a thousandth is tolerated");
+        one.leaked(10, 1).await;
+        assert_eq!(one.tick().await.paused + other.tick().await.paused, pauses);
+        let alerts = one.store().alerts(&environment(), 10).await.unwrap();
+        assert_eq!(alerts.len() as u64, 1 + pauses, "{alerts:?}");
+        let said = one.audit("experiment.pause").await;
+        assert_eq!(said.len() as u64, pauses);
+        for said in &said {
+            assert_eq!(said["guardrail"]["health"]["count"], 3);
+            assert!(said["reason"].as_str().unwrap().contains("leaks"), "{said}");
+        }
+        if pauses > 0 {
+            // A person goes on: what was reported before pauses nothing any more.
+            one.step(lifecycle::Transition::Resume).await;
+            one.leaked(10, 1).await;
+            assert_eq!(one.tick().await.paused + other.tick().await.paused, 0);
+        }
+        assert_eq!(one.state().await, ExperimentState::Running);
+    }
 }
 
 #[tokio::test]

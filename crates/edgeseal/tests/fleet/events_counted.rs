@@ -22,10 +22,10 @@ use crate::common::{Dice, eventually, now, within};
 use crate::events_killed::Sender;
 use crate::fleet::{Edge, Site};
 
-/// Kills of each part.
 /// What each client sends: less than is counted of one unit.
 const MOST_EVENTS: usize = 15_000;
 const BATCH_EVERY: Duration = Duration::from_millis(20);
+/// Kills of each part.
 const ROUNDS: u32 = 17;
 /// Longest time between two kills.
 const LONGEST_LIFE_MS: u64 = 400;

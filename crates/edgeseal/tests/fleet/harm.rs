@@ -100,7 +100,7 @@ fn harm_is_paused(site: &Site) {
         })
     });
 
-    let letter = inbox.next(PAUSED_WITHIN).expect("an alert");
+    let letter = inbox.next(PAUSED_WITHIN).unwrap();
     let id = &letter.headers["webhook-id"];
     let seconds = letter.headers["webhook-timestamp"].parse().unwrap();
     assert_eq!(
